@@ -110,7 +110,7 @@ def venv_python(venv: Path) -> Path:
 
 
 def build(release: Release) -> None:
-    """Build from nothing. The stamp goes first and comes last, so a half-built environment is never taken for a whole one."""
+    """Build from nothing. The stamp goes first and comes last: a half-built environment never passes for a whole one."""
     env, folder = release.environment, release.folder
     print(f"Setting up ComfyUI {release.version} in {folder}. This is done once and takes some minutes.", flush=True)
     (folder / "stamp").unlink(missing_ok=True)
@@ -284,8 +284,8 @@ def main(argv: list[str]) -> int:
         print(__doc__)
         return 0 if argv and argv[0] in ("-h", "--help") else 2
     if sys.version_info < OLDEST_PYTHON:
-        wanted, found = ".".join(map(str, OLDEST_PYTHON)), sys.version.split()[0]
-        print(f"Python {wanted} or newer is needed; this is {found}. Try: make {argv[0]} PYTHON=python{wanted}", file=sys.stderr)
+        print(f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}.", file=sys.stderr)
+        print(f"Another one: make {argv[0]} PYTHON=python3.12", file=sys.stderr)
         return 1
     try:
         env = prepare()
@@ -301,10 +301,10 @@ def main(argv: list[str]) -> int:
     command, folder = command_line(env, argv[0], argv[1:])
     # What runs inside finds this same environment again, whichever one it is.
     os.environ["COMFYUI_PATH"] = str(env.comfyui)
-    if os.name == "nt":
-        return subprocess.run(command, cwd=folder).returncode  # noqa: S603
     os.chdir(folder)
-    os.execv(command[0], command)  # noqa: S606
+    if os.name == "nt":
+        return subprocess.run(command).returncode  # noqa: S603
+    return os.execv(command[0], command)  # noqa: S606
 
 
 if __name__ == "__main__":

@@ -1,0 +1,158 @@
+"""Start a real ComfyUI with this pack in it, on a free loopback port and in folders of its own.
+
+with Server("--use-pytorch-cross-attention") as server:
+    result = server.run(workflow)
+
+As a program: keeps one running until Ctrl-C. Arguments are ComfyUI's own, e.g. --port 8188.
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+from pathlib import Path
+
+import bootstrap
+from comfy_client import Client
+
+TETHERED = Path(__file__).with_name("tethered.py")
+START_TIMEOUT = 180  # seconds; the first start compiles a few thousand files
+
+
+class ServerError(Exception):
+    """The server didn't start, or went away; the message ends with its last words."""
+
+
+class Server(Client):
+    """A ComfyUI process and a client to it. Nothing starts before `start` or `with`; `stop` leaves nothing behind.
+
+    arguments: further command-line arguments for ComfyUI; they win over the ones given here
+    pack:      whether this pack is installed in it
+    """
+
+    def __init__(self, *arguments: str, pack: bool = True, environment: bootstrap.Environment | None = None):
+        super().__init__("")
+        self.arguments = arguments
+        self.pack = pack
+        self.environment = environment or bootstrap.locate()
+        self.process: subprocess.Popen | None = None
+        self.base: Path | None = None
+
+    def __enter__(self) -> Server:
+        self.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.stop()
+
+    @property
+    def output(self) -> Path:
+        """Where SaveImage and its like write."""
+        return self.base / "output"
+
+    @property
+    def log(self) -> str:
+        return (self.base / "server.log").read_text(encoding="utf-8", errors="replace")
+
+    def start(self, echo: bool = False) -> None:
+        """Return once the server answers. With `echo`, its log goes to this process's own standard error."""
+        # Outside the checkout: the link to the pack then leads into no circle, and no two servers share anything.
+        self.base = Path(tempfile.mkdtemp(prefix="prompt-to-prompt-"))
+        try:
+            command = self._command()
+            with (self.base / "server.log").open("wb") as log:
+                self.process = subprocess.Popen(  # noqa: S603
+                    command,
+                    cwd=self.environment.comfyui,
+                    stdin=subprocess.PIPE,
+                    stdout=None if echo else log,
+                    stderr=None if echo else subprocess.STDOUT,
+                )
+            self._wait()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        if self.process:
+            self.process.terminate()
+            try:
+                self.process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+            self.process.stdin.close()
+            self.process = None
+        if self.base:
+            shutil.rmtree(self.base, ignore_errors=True)
+
+    def check_alive(self) -> None:
+        if self.process is None or self.process.poll() is not None:
+            raise ServerError(f"ComfyUI is gone. Its log ended with:\n{self._last_words()}")
+
+    def _command(self) -> list[str]:
+        folders = {name: self.base / name for name in ("output", "input", "temp", "user")}
+        for folder in (*folders.values(), self.base / "custom_nodes"):
+            folder.mkdir()
+        if self.pack:
+            bootstrap.link_pack(self.base / "custom_nodes")
+        given = self.arguments
+        port = given[given.index("--port") + 1] if "--port" in given else free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        arguments = ["--cpu", "--listen", "127.0.0.1", "--port", str(port), "--base-directory", str(self.base)]
+        for name, folder in folders.items():
+            arguments += [f"--{name}-directory", str(folder)]
+        arguments += ["--database-url", f"sqlite:///{self.base / 'comfyui.db'}"]
+        arguments += ["--disable-auto-launch", "--disable-api-nodes", *given]
+        return [str(self.environment.python), str(TETHERED), str(self.environment.comfyui / "main.py"), *arguments]
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + START_TIMEOUT
+        while not self._answers():
+            self.check_alive()
+            if time.monotonic() > deadline:
+                raise ServerError(f"ComfyUI didn't answer for {START_TIMEOUT} s:\n{self._last_words()}")
+            time.sleep(0.1)
+        if f"(IMPORT FAILED): {self.base / 'custom_nodes' / bootstrap.PACK}" in self.log:
+            raise ServerError(f"ComfyUI could not load the pack:\n{self._last_words(200)}")
+
+    def _answers(self) -> bool:
+        try:
+            stats = self.get("/system_stats")
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            return False
+        # On a port that someone else took in the meantime, another server would answer.
+        return str(self.base) in stats["system"].get("argv", [])
+
+    def _last_words(self, lines: int = 30) -> str:
+        return "\n".join(f"    {line}" for line in self.log.splitlines()[-lines:])
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def main(arguments: list[str]) -> int:
+    server = Server(*arguments)
+    try:
+        server.start(echo=True)
+        print(f"\nOpen {server.url}   (Ctrl-C stops it; pictures and workflows saved there go with it)\n", flush=True)
+        return server.process.wait()
+    except KeyboardInterrupt:
+        return 0
+    except ServerError as error:
+        print(error, file=sys.stderr)
+        return 1
+    finally:
+        server.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
