@@ -110,7 +110,7 @@ def venv_python(venv: Path) -> Path:
 
 
 def build(release: Release) -> None:
-    """Build from nothing. The stamp goes first and comes last: a half-built environment never passes for a whole one."""
+    """Build from nothing. The stamp goes first and comes last: a half-built environment never passes for whole."""
     env, folder = release.environment, release.folder
     print(f"Setting up ComfyUI {release.version} in {folder}. This is done once and takes some minutes.", flush=True)
     (folder / "stamp").unlink(missing_ok=True)
