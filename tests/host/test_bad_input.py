@@ -1,0 +1,129 @@
+"""Bad input gets a clear error that says what to do, on the node that caused it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from comfy_client import WorkflowError
+from graphs import DemoGraph
+from safetensors.torch import save_file
+
+
+def fails(server, graph: DemoGraph, node_type: str, *mentioned: str) -> None:
+    """Running `graph` has to fail on one node of `node_type`, with a message that mentions all of `mentioned`."""
+    with pytest.raises(WorkflowError) as failure:
+        server.run(graph.nodes)
+    (error,) = failure.value.errors
+    assert error.node_type == node_type
+    message = f"{error.input} {error.message}".lower()
+    assert [word for word in mentioned if word.lower() not in message] == [], error.message
+
+
+def sampled(graph: DemoGraph, edit: list, **how) -> DemoGraph:
+    graph.keep(graph.p2p(edit, **how)[1])
+    return graph
+
+
+def test_a_word_that_is_not_in_the_prompt(server):
+    graph = DemoGraph()
+    edit = graph.reweight(graph.align()[0], "wolf")
+    fails(server, sampled(graph, edit), "AttentionReweight", "words", "wolf", "dog", "sitting")
+
+
+def test_an_occurrence_that_is_not_in_the_prompt(server):
+    graph = DemoGraph()
+    edit = graph.reweight(graph.align()[0], "dog#2")
+    fails(server, sampled(graph, edit), "AttentionReweight", "dog#2")
+
+
+def test_a_word_window_of_a_word_that_is_not_in_the_prompt(server):
+    graph = DemoGraph()
+    edit = graph.schedule(graph.align()[0], word_windows="dog: 0.0-0.3\nwolf: 0.0-0.3")
+    fails(server, sampled(graph, edit), "AttentionInjectSchedule", "word_windows", "wolf", "dog")
+
+
+@pytest.mark.parametrize("line", ["dog", "dog: soon", "dog: 0.5", "dog: 0.8-0.2"])
+def test_a_word_window_that_is_none(server, line):
+    graph = DemoGraph()
+    edit = graph.schedule(graph.align()[0], word_windows=line)
+    fails(server, sampled(graph, edit), "AttentionInjectSchedule", "word_windows", line)
+
+
+def test_replace_with_different_word_counts(server):
+    graph = DemoGraph()
+    edit = graph.align(edit="a big dog sitting on a car", mode="replace")
+    fails(server, sampled(graph, edit[0]), "PromptPairAlign", "replace", "6", "7", "auto")
+
+
+@pytest.mark.parametrize("window", ["cross", "self"])
+def test_a_window_with_start_after_end(server, window):
+    graph = DemoGraph()
+    backwards = {"cross": (0.0, 0.8), "self_": (0.0, 0.4), "cross" if window == "cross" else "self_": (0.8, 0.2)}
+    edit = graph.schedule(graph.align()[0], **backwards)
+    fails(server, sampled(graph, edit), "AttentionInjectSchedule", f"{window}_start", f"{window}_end", "0.8", "0.2")
+
+
+def test_a_reweight_window_with_start_after_end(server):
+    graph = DemoGraph()
+    edit = graph.reweight(graph.align()[0], "dog", start=0.8, end=0.2)
+    fails(server, sampled(graph, edit), "AttentionReweight", "start", "end", "0.8", "0.2")
+
+
+def test_blocks_that_are_none(server):
+    graph = DemoGraph()
+    edit = graph.schedule(graph.align()[0], blocks="input, sideways")
+    fails(server, sampled(graph, edit), "AttentionInjectSchedule", "blocks", "sideways", "middle")
+
+
+def test_blocks_that_the_model_lacks(server):
+    graph = DemoGraph()
+    edit = graph.schedule(graph.align()[0], blocks="output:90")
+    fails(server, sampled(graph, edit), "P2PSampler", "blocks", "output:90")
+
+
+def test_an_override_with_the_wrong_number_of_rows(server):
+    graph = DemoGraph()
+    first = graph.align()
+    both = graph.align(edit="a fox sitting on a car", more=first[0])
+    fails(server, sampled(graph, both[0], edited=first[2]), "P2PSampler", "edited", "2", "1")
+
+
+def test_an_override_of_another_length_than_the_edit_was_aligned_for(server):
+    """What an edit made with another text encoder looks like from the sampler."""
+    graph = DemoGraph()
+    edit = graph.align()
+    longer = graph.add("ConditioningConcat", conditioning_to=edit[1], conditioning_from=edit[1])
+    fails(server, sampled(graph, edit[0], source=longer[0]), "P2PSampler", "source", "154", "77")
+
+
+def test_edits_of_different_sources_do_not_stack(server):
+    graph = DemoGraph()
+    first = graph.align()
+    other = graph.align(source="a bird sitting on a car", edit="a fox sitting on a car", more=first[0])
+    fails(server, sampled(graph, other[0]), "PromptPairAlign", "source_prompt", "a cat sitting on a car")
+
+
+def test_a_model_without_unet_attention(server):
+    """A transformer: a Stable Diffusion 3 of one block, 64 wide."""
+    import comfy.ops
+    from comfy.ldm.modules.diffusionmodules.mmdit import OpenAISignatureMMDITWrapper
+
+    embedder = {"target": "torch.nn.Linear", "params": {"in_features": 4096, "out_features": 64}}
+    model = OpenAISignatureMMDITWrapper(
+        input_size=None,
+        pos_embed_max_size=16,
+        adm_in_channels=2048,
+        context_embedder_config=embedder,
+        in_channels=16,
+        depth=1,
+        dtype=torch.float32,
+        operations=comfy.ops.disable_weight_init,
+    )
+    folder = server.base / "models" / "diffusion_models"
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {k: torch.zeros_like(v) for k, v in model.state_dict().items()}
+    save_file(weights, folder / "tiny_sd3.safetensors")
+
+    graph = DemoGraph()
+    loaded = graph.add("UNETLoader", unet_name="tiny_sd3.safetensors", weight_dtype="default")
+    fails(server, sampled(graph, graph.align()[0], model=loaded[0]), "P2PSampler", "attention", "SD 1.x", "SDXL")
