@@ -1,0 +1,77 @@
+"""The demo model's three networks as diffusers and transformers build them; no hub is touched.
+
+    unet, text, vae = load()                                            # the file that ships with the pack
+    pictures = generate(unet, text, vae, ["a cat sitting on a car"], seeds=[1])
+
+Needs diffusers and transformers. Nodes do not: in ComfyUI the host's own classes are filled from the same file.
+"""
+from __future__ import annotations
+
+import torch
+from diffusers import AutoencoderTiny, DPMSolverMultistepScheduler, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel
+
+from . import layout
+from .words import PADDED, tokenize
+
+UNET_CONFIG = {  # in ComfyUI's words
+    "image_size": 16, "in_channels": 4, "out_channels": 4, "model_channels": 64, "num_res_blocks": [1, 1, 1],
+    "channel_mult": [1, 2, 3], "transformer_depth": [1, 1, 1], "transformer_depth_output": [1, 1, 1, 1, 1, 1],
+    "transformer_depth_middle": 1, "context_dim": 128, "num_heads": 4}
+CLIP_CONFIG = {"hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 2, "num_attention_heads": 4}
+BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}  # Stable Diffusion's
+PIXELS_PER_LATENT = 8
+
+
+def build(unet_config: dict = UNET_CONFIG, clip_config: dict = CLIP_CONFIG):
+    """-> UNet2DConditionModel, CLIPTextModel, AutoencoderTiny with random weights."""
+    levels = len(unet_config["channel_mult"])
+    unet = UNet2DConditionModel(
+        sample_size=unet_config["image_size"], in_channels=unet_config["in_channels"],
+        out_channels=unet_config["out_channels"], layers_per_block=unet_config["num_res_blocks"][0],
+        block_out_channels=[unet_config["model_channels"] * mult for mult in unet_config["channel_mult"]],
+        down_block_types=["CrossAttnDownBlock2D"] * levels, up_block_types=["CrossAttnUpBlock2D"] * levels,
+        cross_attention_dim=unet_config["context_dim"], attention_head_dim=unet_config["num_heads"],
+        norm_num_groups=32)  # attention_head_dim is diffusers' name for the number of heads here
+    text = CLIPTextModel(CLIPTextConfig(vocab_size=layout.VOCABULARY, max_position_embeddings=PADDED,
+                                        bos_token_id=49406, eos_token_id=49407, pad_token_id=49407, **clip_config))
+    vae = AutoencoderTiny(encoder_block_out_channels=(64,) * 4, decoder_block_out_channels=(64,) * 4,
+                          num_encoder_blocks=(1, 3, 3, 3), num_decoder_blocks=(3, 3, 3, 1), scaling_factor=1.0)
+    return unet, text, vae
+
+
+def text_core(text: CLIPTextModel) -> torch.nn.Module:
+    """The part whose weights the file holds: `text_model` up to transformers 4, the model itself since."""
+    return getattr(text, "text_model", text)
+
+
+def load(path=layout.FILE, device="cpu", dtype=torch.float32):
+    """-> UNet2DConditionModel, CLIPTextModel, AutoencoderTiny from a file in `layout`'s form, ready to run."""
+    tensors, metadata = layout.read(path)
+    unet, text, vae = build(metadata["unet_config"], metadata["clip_config"])
+    resnets = metadata["unet_config"]["num_res_blocks"][0]
+    weights = layout.unpack(tensors, list(unet.state_dict()), list(vae.state_dict()), resnets)
+    for module, state in zip((unet, text_core(text), vae), weights):
+        module.load_state_dict(state)
+    return tuple(module.to(device, dtype).eval().requires_grad_(False) for module in (unet, text, vae))
+
+
+def encode(text: CLIPTextModel, captions: list[str]) -> torch.Tensor:
+    """-> [captions, 77, width], after the final layer norm, as Stable Diffusion 1.x takes it."""
+    return text(torch.tensor([tokenize(caption) for caption in captions], device=text.device)).last_hidden_state
+
+
+@torch.no_grad()
+def generate(unet, text, vae, captions: list[str], seeds: list[int], steps: int = 30, cfg: float = 5.0,
+             size: int = 128) -> torch.Tensor:
+    """-> [captions, 3, size, size] in [0, 1], by DPM-Solver++(2M). Noise is drawn on the CPU, a seed a picture."""
+    scheduler = DPMSolverMultistepScheduler(**BETAS, num_train_timesteps=1000, timestep_spacing="linspace")
+    scheduler.set_timesteps(steps)
+    side = size // PIXELS_PER_LATENT
+    x = torch.cat([torch.randn(1, 4, side, side, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+    x = (x * scheduler.init_noise_sigma).to(unet.device, unet.dtype)
+    context = torch.cat([encode(text, [""] * len(captions)), encode(text, captions)])
+    for t in scheduler.timesteps:
+        without, given = unet(scheduler.scale_model_input(torch.cat([x, x]), t), t, context).sample.chunk(2)
+        x = scheduler.step(without + cfg * (given - without), t, x).prev_sample
+    return vae.decode(x).sample.div(2).add(0.5).clamp(0, 1).float()

@@ -1,0 +1,176 @@
+"""Makes the demo model: `python -m p2p_core.demo.train`. Resumable: started again, it goes on where it was killed.
+
+Stages, each with its checkpoint in --folder:
+
+    vae       encoder and decoder on crops of drawn scenes
+    decoder   the decoder alone, on whole scenes and frozen, slightly noisy latents, as a sampler leaves them
+    latents   the latents and captions of many scenes, once
+    denoiser  text encoder and UNet together: noise prediction, min-SNR weights, a tenth of the captions empty
+    export    the moving averages, fp16, in `layout`'s form
+
+From nothing, all five run. With --init FILE the networks start from an exported model, whose encoder and so whose
+latent space are kept: give the stages to run, e.g. --init demo_model.safetensors --stages decoder latents denoiser export.
+"""
+from __future__ import annotations
+
+import argparse
+import random
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import DDPMScheduler
+from torch import nn
+
+from . import layout
+from .fit import fit, save
+from .modules import BETAS, CLIP_CONFIG, UNET_CONFIG, build, load, text_core
+from .scenes import draw, sample, vocabulary
+from .words import token_ids, tokenize
+
+STAGES = ("vae", "decoder", "latents", "denoiser", "export")
+
+
+def pictures(generator: torch.Generator, count: int, size: int = 128) -> torch.Tensor:
+    """Freshly drawn scenes: [count, 3, size, size] in [-1, 1]."""
+    rng = random.Random(int(torch.randint(2 ** 62, (1,), generator=generator)))
+    images = np.stack([np.asarray(draw(sample(rng), rng, size)) for _ in range(count)])
+    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def crops(images: torch.Tensor, side: int, generator: torch.Generator) -> torch.Tensor:
+    """One random square of each picture, at any offset: [B, 3, side, side]."""
+    span = images.shape[-1] - side + 1
+    corners = torch.randint(span, (len(images), 2), generator=generator).tolist()
+    return torch.stack([image[:, y:y + side, x:x + side] for image, (y, x) in zip(images, corners)])
+
+
+def picture_loss(made: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """L1, L1 of the differences between neighbours (edges), and squared error: sharp without a discriminator."""
+    made = made.float()
+    edges = sum((torch.diff(made, dim=d) - torch.diff(wanted, dim=d)).abs().mean() for d in (-1, -2))
+    return (made - wanted).abs().mean() + 0.5 * edges + F.mse_loss(made, wanted)
+
+
+def train_vae(vae, args) -> nn.Module:
+    def loss(generator):
+        x = crops(pictures(generator, 16), 64, generator).to(args.device)
+        z = vae.encode(x).latents
+        z = z + 0.05 * torch.randn(z.shape, generator=generator).to(z)
+        return picture_loss(vae.decode(z).sample, x)
+
+    return fit("vae", vae, loss, steps=args.vae_steps, lr=1e-3, folder=args.folder)
+
+
+def train_decoder(vae, args) -> nn.Module:
+    """Whole scenes: trained on crops alone, a decoder draws a faint frame at the picture's edge."""
+    vae.encoder.requires_grad_(False)
+
+    def loss(generator):
+        x = pictures(generator, 6).to(args.device)
+        with torch.no_grad():
+            z = vae.encode(x).latents
+        z = z + 0.06 * torch.randn(z.shape, generator=generator).to(z)
+        return picture_loss(vae.decode(z).sample, x)
+
+    return fit("decoder", vae, loss, steps=args.decoder_steps, lr=args.decoder_lr, folder=args.folder)
+
+
+@torch.no_grad()
+def make_latents(vae, args) -> dict[str, torch.Tensor]:
+    """-> latents [N, 4, 16, 16] in fp16 and tokens [N, 77] of args.scenes scenes; kept in the folder."""
+    path = args.folder / "latents.pt"
+    if not path.exists():
+        latents, tokens = [], []
+        for seed in range(0, args.scenes, 32):
+            rng = random.Random(seed)
+            scenes = [sample(rng) for _ in range(32)]
+            x = torch.from_numpy(np.stack([np.asarray(draw(scene, rng)) for scene in scenes])).to(args.device)
+            with torch.autocast(args.device, torch.bfloat16):
+                latents.append(vae.encode(x.permute(0, 3, 1, 2) / 127.5 - 1).latents.to("cpu", torch.float16))
+            tokens += [tokenize(scene.caption) for scene in scenes]
+            if seed % 2048 == 0:
+                print(f"latents {seed}/{args.scenes}", flush=True)
+        save(path, {"latents": torch.cat(latents), "tokens": torch.tensor(tokens)})
+    return torch.load(path, weights_only=True)
+
+
+def train_denoiser(unet, text, data: dict[str, torch.Tensor], args) -> nn.Module:
+    """min-SNR (Hang et al. 2023), gamma 5, for noise prediction: weights min(SNR, 5) / SNR."""
+    schedule = DDPMScheduler(**BETAS, num_train_timesteps=1000)
+    snr = schedule.alphas_cumprod / (1 - schedule.alphas_cumprod)
+    weight = (snr.clamp(max=5) / snr).to(args.device)
+    empty = torch.tensor(tokenize(""))
+    both = nn.ModuleDict({"unet": unet, "text": text})
+
+    def loss(generator):
+        rows = torch.randint(len(data["latents"]), (args.batch,), generator=generator)
+        tokens = data["tokens"][rows]
+        tokens[torch.rand(args.batch, generator=generator) < 0.1] = empty
+        x = data["latents"][rows].float().to(args.device)
+        noise = torch.randn(x.shape, generator=generator).to(args.device)
+        t = torch.randint(1000, (args.batch,), generator=generator).to(args.device)
+        made = unet(schedule.add_noise(x, noise, t), t, text(tokens.to(args.device)).last_hidden_state).sample
+        return (weight[t] * (made.float() - noise).square().mean((1, 2, 3))).mean()
+
+    return fit("denoiser", both, loss, steps=args.steps, lr=args.lr, folder=args.folder)
+
+
+def export(unet, text, vae, path: Path, **metadata) -> None:
+    tensors = layout.pack(unet.state_dict(), text_core(text).state_dict(), vae.state_dict(),
+                          UNET_CONFIG["num_res_blocks"][0], torch.tensor(token_ids()))
+    layout.write(path, tensors, UNET_CONFIG, CLIP_CONFIG, vocabulary(), **metadata)
+
+
+def new_words(text, seed: int = 0) -> None:
+    """Gives the token rows that an older model lacks (they are zero) the size of the others."""
+    table = text_core(text).embeddings.token_embedding.weight
+    rows = table[token_ids()]
+    missing = torch.tensor(token_ids())[rows.abs().sum(1) == 0]
+    scale = rows[rows.abs().sum(1) > 0].std()
+    with torch.no_grad():
+        table[missing] = scale * torch.randn(len(missing), table.shape[1], generator=torch.Generator().manual_seed(seed))
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, default=Path("training"), help="checkpoints, latents and the exported file")
+    parser.add_argument("--init", type=Path, help="start from this exported model instead of random weights")
+    parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES)
+    parser.add_argument("--vae-steps", type=int, default=3000)
+    parser.add_argument("--decoder-steps", type=int, default=4000)
+    parser.add_argument("--decoder-lr", type=float, default=6e-4)
+    parser.add_argument("--scenes", type=int, default=16384)
+    parser.add_argument("--steps", type=int, default=6000, help="of the denoiser")
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--lr", type=float, default=6e-4, help="of the denoiser")
+    parser.add_argument("--threads", type=int, help="of torch on a CPU")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    args.folder.mkdir(parents=True, exist_ok=True)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    torch.manual_seed(0)
+    unet, text, vae = (module.to(args.device).requires_grad_(True) for module in (load(args.init) if args.init else build()))
+    if args.init:
+        new_words(text)
+    if "vae" in args.stages:
+        vae = train_vae(vae.requires_grad_(True), args)
+    if "decoder" in args.stages:
+        vae = train_decoder(vae.requires_grad_(True), args)
+    if "latents" in args.stages or "denoiser" in args.stages:
+        data = make_latents(vae, args)
+    if "denoiser" in args.stages:
+        both = train_denoiser(unet, text, data, args)
+        unet, text = both["unet"], both["text"]
+    if "export" in args.stages:
+        export(unet, text, vae, args.folder / "demo_model.safetensors", steps=args.steps)
+
+
+if __name__ == "__main__":
+    main()
