@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 SCALE = 3  # the demo model's pictures are 128 px wide
 MARGIN, GAP = 36, 24
-LABEL, CAPTION, SMALL = (ImageFont.load_default(size) for size in (24, 19, 15))
+LABEL, CAPTION, SMALL = 24, 19, 15  # sizes of type
 INK, GREY, ACCENT, PAPER = "#16181d", "#6b7280", "#c2410c", "#ffffff"
 
 
@@ -36,22 +36,27 @@ def contact_sheet(rows: list[list[Panel]], names: list[str]) -> Image.Image:
     draw = ImageDraw.Draw(sheet)
     for column, panel in enumerate(rows[0]):
         x = MARGIN + column * (width + GAP)
-        draw.text((x, MARGIN + 20), panel.label, INK, LABEL, anchor="ls")
-        draw_caption(draw, (x, MARGIN + 52), panel)
+        draw.text((x, MARGIN + 20), panel.label, INK, ImageFont.load_default(LABEL), anchor="ls")
+        draw_caption(draw, (x, MARGIN + 52), panel, width)
     for row, (panels, name) in enumerate(zip(rows, names, strict=True)):
         y = MARGIN + head + row * (height + foot)
         for column, panel in enumerate(panels):
             picture = panel.image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
             sheet.paste(picture, (MARGIN + column * (width + GAP), y))
-        draw.text((MARGIN, y + height + 22), name, GREY, SMALL, anchor="ls")
+        draw.text((MARGIN, y + height + 22), name, GREY, ImageFont.load_default(SMALL), anchor="ls")
     return sheet
 
 
-def draw_caption(draw: ImageDraw.ImageDraw, at: tuple[float, float], panel: Panel) -> None:
+def draw_caption(draw: ImageDraw.ImageDraw, at: tuple[float, float], panel: Panel, width: int) -> None:
+    """On one line, in a smaller type if it must be."""
     x, y = at
+    size = CAPTION
+    while size > 9 and draw.textlength(panel.caption, ImageFont.load_default(size)) > width:
+        size -= 1
+    font = ImageFont.load_default(size)
     for word, new in marked(panel.compared_to.split(), panel.caption.split()):
-        draw.text((x, y), word, ACCENT if new else GREY, CAPTION, anchor="ls")
-        x += draw.textlength(word + " ", CAPTION)
+        draw.text((x, y), word, ACCENT if new else GREY, font, anchor="ls")
+        x += draw.textlength(word + " ", font)
 
 
 def marked(before: list[str], after: list[str]) -> list[tuple[str, bool]]:
