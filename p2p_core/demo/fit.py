@@ -37,7 +37,7 @@ def fit(name: str, module: nn.Module, loss: Callable[[torch.Generator], torch.Te
     path = folder / f"{name}.pt"
     parameters = [p for p in module.parameters() if p.requires_grad]
     device = parameters[0].device
-    optimizer = torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay, betas=(0.9, 0.99))
+    optimizer = torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay, betas=(0.9, 0.99), fused=True)
     average = copy.deepcopy(module).requires_grad_(False)
     averaged = [a for a, p in zip(average.parameters(), module.parameters()) if p.requires_grad]
     step = 0

@@ -59,11 +59,11 @@ def vae_name(name: str) -> str:
 
 
 def pack(unet: Tensors, text: Tensors, vae: Tensors, resnets: int, token_ids: torch.Tensor) -> Tensors:
-    """Three state dicts -> the file's tensors in fp16. text: CLIP's text_model; token_ids: int, the rows worth keeping."""
+    """Three state dicts -> the file's tensors in fp16. text: of CLIP's text_model, its token table only the rows `token_ids`."""
     out = {UNET + unet_name(name, resnets): tensor for name, tensor in unet.items()}
     out |= {VAE + vae_name(name): tensor for name, tensor in vae.items()}
     out |= {TEXT + name: tensor for name, tensor in text.items() if "token_embedding" not in name and "_ids" not in name}
-    out[TEXT + "embeddings.token_rows"] = text["embeddings.token_embedding.weight"][token_ids]
+    out[TEXT + "embeddings.token_rows"] = text["embeddings.token_embedding.weight"]
     out = {name: tensor.detach().to("cpu", torch.float16).contiguous() for name, tensor in out.items()}
     return out | {TEXT + "embeddings.token_ids": token_ids.to("cpu", torch.int32),
                   VAE + "vae_scale": torch.tensor(1.0), VAE + "vae_shift": torch.tensor(0.0)}

@@ -120,6 +120,8 @@ def parse(caption: str) -> Scene:
     if not match or not caption.strip():
         raise ValueError(f"not a caption of the demo world: {caption!r}")
     adjective, subject, worn, relation, colour, thing, place = match.groups()
+    if bool(relation) != bool(subject and thing):
+        raise ValueError(f"two things need a relation, and a relation needs two things: {caption!r}")
     return Scene(subject, adjective, worn, relation, colour, thing, place)
 
 

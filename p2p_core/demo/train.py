@@ -25,7 +25,7 @@ from torch import nn
 
 from . import layout
 from .fit import fit, save
-from .modules import BETAS, CLIP_CONFIG, UNET_CONFIG, build, load, text_core
+from .modules import BETAS, CLIP_CONFIG, UNET_CONFIG, build, compact, load, text_core
 from .scenes import draw, sample, vocabulary
 from .words import token_ids, tokenize
 
@@ -66,6 +66,7 @@ def train_vae(vae, args) -> nn.Module:
 def train_decoder(vae, args) -> nn.Module:
     """Whole scenes: trained on crops alone, a decoder draws a faint frame at the picture's edge."""
     vae.encoder.requires_grad_(False)
+    vae.decoder.requires_grad_(True)
 
     def loss(generator):
         x = pictures(generator, 6).to(args.device)
@@ -101,12 +102,13 @@ def train_denoiser(unet, text, data: dict[str, torch.Tensor], args) -> nn.Module
     schedule = DDPMScheduler(**BETAS, num_train_timesteps=1000)
     snr = schedule.alphas_cumprod / (1 - schedule.alphas_cumprod)
     weight = (snr.clamp(max=5) / snr).to(args.device)
-    empty = torch.tensor(tokenize(""))
+    tokens_of = torch.searchsorted(torch.tensor(token_ids()), data["tokens"])  # rows of the compact table
+    empty = torch.searchsorted(torch.tensor(token_ids()), torch.tensor(tokenize("")))
     both = nn.ModuleDict({"unet": unet, "text": text})
 
     def loss(generator):
         rows = torch.randint(len(data["latents"]), (args.batch,), generator=generator)
-        tokens = data["tokens"][rows]
+        tokens = tokens_of[rows]
         tokens[torch.rand(args.batch, generator=generator) < 0.1] = empty
         x = data["latents"][rows].float().to(args.device)
         noise = torch.randn(x.shape, generator=generator).to(args.device)
@@ -123,19 +125,9 @@ def export(unet, text, vae, path: Path, **metadata) -> None:
     layout.write(path, tensors, UNET_CONFIG, CLIP_CONFIG, vocabulary(), **metadata)
 
 
-def new_words(text, seed: int = 0) -> None:
-    """Gives the token rows that an older model lacks (they are zero) the size of the others."""
-    table = text_core(text).embeddings.token_embedding.weight
-    rows = table[token_ids()]
-    missing = torch.tensor(token_ids())[rows.abs().sum(1) == 0]
-    scale = rows[rows.abs().sum(1) > 0].std()
-    with torch.no_grad():
-        table[missing] = scale * torch.randn(len(missing), table.shape[1], generator=torch.Generator().manual_seed(seed))
-
-
 def parse_args():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, default=Path("training"), help="checkpoints, latents and the exported file")
+    parser.add_argument("--folder", type=Path, default=layout.FILE.with_name("training"), help="checkpoints, latents and the exported file")
     parser.add_argument("--init", type=Path, help="start from this exported model instead of random weights")
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES)
     parser.add_argument("--vae-steps", type=int, default=3000)
@@ -156,13 +148,12 @@ def main() -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     torch.manual_seed(0)
-    unet, text, vae = (module.to(args.device).requires_grad_(True) for module in (load(args.init) if args.init else build()))
-    if args.init:
-        new_words(text)
+    unet, text, vae = load(args.init) if args.init else build()
+    unet, text, vae = (module.to(args.device).train().requires_grad_(True) for module in (unet, compact(text), vae))
     if "vae" in args.stages:
-        vae = train_vae(vae.requires_grad_(True), args)
+        vae = train_vae(vae, args)
     if "decoder" in args.stages:
-        vae = train_decoder(vae.requires_grad_(True), args)
+        vae = train_decoder(vae, args)
     if "latents" in args.stages or "denoiser" in args.stages:
         data = make_latents(vae, args)
     if "denoiser" in args.stages:
