@@ -1,0 +1,31 @@
+"""The nodes: each parses its inputs, calls p2p_core and returns."""
+
+from comfy_api.latest import ComfyExtension, io
+from typing_extensions import override
+
+from .demo_model import P2PDemoModel
+from .inject_schedule import AttentionInjectSchedule
+from .local_blend import AttentionLocalBlend
+from .prompt_pair_align import PromptPairAlign
+from .reweight import AttentionReweight
+from .sampler import P2PGuider, P2PSampler
+
+NODES = [
+    PromptPairAlign,
+    AttentionReweight,
+    AttentionInjectSchedule,
+    AttentionLocalBlend,
+    P2PSampler,
+    P2PGuider,
+    P2PDemoModel,
+]
+
+
+class PromptToPrompt(ComfyExtension):
+    @override
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        return NODES
+
+
+async def comfy_entrypoint() -> PromptToPrompt:
+    return PromptToPrompt()

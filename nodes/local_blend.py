@@ -1,0 +1,51 @@
+from comfy_api.latest import io
+
+from .wire import P2PEdit, schema
+
+
+class AttentionLocalBlend(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return schema(
+            node_id="AttentionLocalBlend",
+            display_name="Attention Local Blend (P2P)",
+            description=(
+                "Lets the edit change the picture only where the attention of the given words is: everything else "
+                "stays the source's."
+            ),
+            search_aliases=["local edit", "blend mask"],
+            inputs=[
+                P2PEdit.Input("edit", tooltip="The edit to limit."),
+                io.String.Input(
+                    "source_words", default="", tooltip="Words of the source prompt whose place may change, e.g. cat."
+                ),
+                io.String.Input(
+                    "edit_words", default="", tooltip="Words of the edited prompt whose place may change, e.g. dog."
+                ),
+                io.Float.Input(
+                    "threshold",
+                    default=0.3,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="How strong the attention has to be, relative to its maximum. Higher is a smaller area.",
+                ),
+                io.Float.Input(
+                    "start",
+                    default=0.2,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="Fraction of the steps before which the whole picture may change.",
+                ),
+                io.String.Input(
+                    "subtract_words", default="", optional=True, tooltip="Words whose place is taken out of the area."
+                ),
+                io.Mask.Input("mask", optional=True, tooltip="Limits the change to this mask, whatever the words say."),
+            ],
+            outputs=[P2PEdit.Output("edit_out", display_name="edit", tooltip="The edit, limited.")],
+        )
+
+    @classmethod
+    def execute(cls, edit, source_words, edit_words, threshold, start, subtract_words="", mask=None) -> io.NodeOutput:
+        return io.NodeOutput(edit.local_blend(source_words, edit_words, threshold, start, subtract_words, mask))

@@ -1,0 +1,68 @@
+from comfy_api.latest import io
+
+from ..p2p_core.alignment import MODES
+from ..p2p_core.edit import Edit
+from ..p2p_core.errors import EditError
+from ..p2p_core.hosts.comfy import encode
+from ..p2p_core.hosts.conditioning import stack
+from .wire import P2PEdit, schema
+
+
+class PromptPairAlign(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return schema(
+            node_id="PromptPairAlign",
+            display_name="Prompt Pair Align (P2P)",
+            description=(
+                "Pairs a source prompt with an edited one, token by token: what the prompts have in common keeps "
+                "its place in the picture. Chain several for several edits of one source."
+            ),
+            search_aliases=["edit prompt", "cross attention control"],
+            inputs=[
+                io.Clip.Input("clip", tooltip="The text encoder that belongs to the model."),
+                io.String.Input(
+                    "source_prompt",
+                    multiline=True,
+                    dynamic_prompts=True,
+                    tooltip="The picture as it is. Weights (word:1.2), embeddings and long prompts work as always.",
+                ),
+                io.String.Input(
+                    "edit_prompt",
+                    multiline=True,
+                    dynamic_prompts=True,
+                    tooltip="The picture as it shall be. Empty means the source prompt, for reweighting alone.",
+                ),
+                io.Combo.Input(
+                    "mode",
+                    options=list(MODES),
+                    default="auto",
+                    tooltip=(
+                        "auto: same words keep their place, swapped words take over the old ones' place, new words "
+                        "find their own. replace: word for word. refine: only same tokens are kept. sequence: as "
+                        "CrossAttentionControl does."
+                    ),
+                ),
+                P2PEdit.Input("edit", optional=True, tooltip="An edit of the same source, to which this one is added."),
+            ],
+            outputs=[
+                P2PEdit.Output("edit_out", display_name="edit", tooltip="The aligned prompts, for P2PSampler."),
+                io.Conditioning.Output("source", display_name="source", tooltip="The source prompt, encoded."),
+                io.Conditioning.Output(
+                    "edited", display_name="edited", tooltip="The edited prompts, encoded: a row for each edit."
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, clip, source_prompt, edit_prompt, mode, edit=None) -> io.NodeOutput:
+        if edit is None:
+            edit = Edit(encode(clip, source_prompt))
+        elif edit.source.text != source_prompt:
+            raise EditError(
+                "edit: it belongs to another source_prompt. All edits that are sampled together share one source: "
+                f"write '{edit.source.text}' here, or disconnect edit."
+            )
+        edit = edit.add(encode(clip, edit_prompt if edit_prompt.strip() else source_prompt), mode)
+        edited = stack([variant.prompt.encoding for variant in edit.variants])
+        return io.NodeOutput(edit, edit.source.encoding, edited)

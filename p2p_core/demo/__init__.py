@@ -1,0 +1,1 @@
+"""The small model that ships with the pack: its file, its scenes, its training."""

@@ -1,0 +1,1 @@
+"""One file for each host; the only ones that know it."""

@@ -1,0 +1,480 @@
+"""ComfyUI: prompts from its CLIP, layers of its UNet, and a guider that carries a run."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import comfy.latent_formats
+import comfy.ldm.modules.attention as comfy_attention
+import comfy.model_management
+import comfy.model_patcher
+import comfy.sample
+import comfy.samplers
+import comfy.sd
+import comfy.sd1_clip
+import comfy.supported_models
+import comfy.supported_models_base
+import comfy.utils
+import folder_paths
+import latent_preview
+import torch
+from comfy.ldm.modules.diffusionmodules.openaimodel import Downsample, Upsample
+from comfy.sampler_helpers import convert_cond
+
+from ..demo import layout as demo
+from ..edit import Edit
+from ..errors import EditError
+from ..layers import Layer, check_blocks
+from ..noise import SharedNoise
+from ..run import Chunk, Run
+from ..step import step_of
+from ..tokens import Prompt, Token
+from .conditioning import Conditioning, stack, tiles
+
+SUPPORTED = "SD 1.x, SD 2.x and SDXL, and models with their UNet"
+SAMPLER_NAMES = comfy.samplers.KSampler.SAMPLERS
+SCHEDULER_NAMES = comfy.samplers.KSampler.SCHEDULERS
+_CLIP_NAMES = ("l", "g", "h")
+
+
+def encode(clip, text: str) -> Prompt:
+    """A prompt as `clip` sees it: weights, embeddings and chunks included. Its encoding is CONDITIONING.
+
+    Raises:
+        EditError: no CLIP is connected, or one of a model without UNet attention.
+    """
+    if clip is None:
+        raise EditError("clip is empty: the checkpoint has no text encoder. Connect one with CLIPLoader.")
+    encoders = clip.tokenize(text, return_word_ids=True)
+    if not set(encoders) <= set(_CLIP_NAMES):
+        raise EditError(f"clip is a text encoder of {', '.join(encoders)}: prompt-to-prompt works with {SUPPORTED}.")
+    name = min(encoders, key=lambda name: len(encoders[name]))
+    tokens = _tokens(encoders[name], getattr(clip.tokenizer, f"clip_{name}"), text)
+    plain = {key: [[pair[:2] for pair in chunk] for chunk in chunks] for key, chunks in encoders.items()}
+    encoding = clip.encode_from_tokens_scheduled(plain)
+    return Prompt(text, tokens, chunk=len(encoders[name][0]), encoding=encoding)
+
+
+def _tokens(chunks: list[list[tuple]], tokenizer, text: str) -> tuple[Token, ...]:
+    """ComfyUI's chunks of (token, weight, segment), segment 0 being start, end and padding, as tokens."""
+    spelled = iter(_spell([(t, segment) for chunk in chunks for t, _, segment in chunk if segment], tokenizer, text))
+    tokens = []
+    for chunk in chunks:
+        special = iter(["start", "end"])
+        for token, _, segment in chunk:
+            tokens.append(next(spelled) if segment else Token(_token_id(token), next(special, "pad")))
+    return tuple(tokens)
+
+
+def _spell(segments: list[tuple[Any, int]], tokenizer, text: str) -> list[Token]:
+    embeddings = iter(re.findall(r"embedding:([^\s,:()]+)", text))
+    words: list[list[Any]] = []
+    last, ended = None, True
+    for token, segment in segments:
+        # An embedding is a segment of its own; of ordinary text, CLIP's vocabulary marks the end of a word.
+        if ended or segment != last:
+            words.append([])
+        words[-1].append(token)
+        last, ended = segment, not isinstance(token, torch.Tensor) and tokenizer.inv_vocab[token].endswith("</w>")
+    tokens = []
+    for number, word in enumerate(words):
+        if isinstance(word[0], torch.Tensor):
+            texts = [next(embeddings, "embedding")]
+        else:
+            pieces = [tokenizer.inv_vocab[token] for token in word]
+            texts = [_text(tokenizer, [piece]) for piece in pieces]
+            if any("\ufffd" in part for part in texts):  # a letter whose bytes lie in several tokens
+                texts = [_text(tokenizer, pieces)]
+        texts += [""] * (len(word) - len(texts))
+        tokens += [Token(_token_id(token), "text", part, number) for token, part in zip(word, texts)]
+    return tokens
+
+
+def _text(tokenizer, pieces: list[str]) -> str:
+    return tokenizer.tokenizer.convert_tokens_to_string(pieces).replace("</w>", "").strip()
+
+
+def _token_id(token: Any) -> int | str:
+    if isinstance(token, torch.Tensor):
+        return hashlib.sha1(token.detach().float().cpu().numpy().tobytes(), usedforsecurity=False).hexdigest()
+    return int(token)
+
+
+def attention_layers(model) -> list[Layer]:
+    """The attention layers of a ModelPatcher's UNet in the order in which it runs them, read from its modules.
+
+    Raises:
+        EditError: the model has none.
+    """
+    unet = model.get_model_object("diffusion_model")
+    layers: list[Layer] = []
+    level = 0
+    if hasattr(unet, "input_blocks"):
+        blocks = [("input", i, block) for i, block in enumerate(unet.input_blocks)]
+        blocks += [("middle", 0, unet.middle_block)] if unet.middle_block is not None else []
+        blocks += [("output", i, block) for i, block in enumerate(unet.output_blocks)]
+        for name, number, block in blocks:
+            level += any(isinstance(module, Downsample) for module in block.modules())
+            layers += _block_layers(name, number, block, level)
+            level -= any(isinstance(module, Upsample) for module in block.modules())
+    if not any(layer.kind == "cross" for layer in layers):
+        raise EditError(
+            f"model: {type(model.model).__name__} has no UNet cross-attention. Prompt-to-prompt edits its maps "
+            f"and works with {SUPPORTED}; not with Flux, SD 3 and other transformers."
+        )
+    return layers
+
+
+def _block_layers(name: str, number: int, block, level: int) -> list[Layer]:
+    layers = []
+    for spatial in (module for module in block.modules() if isinstance(module, comfy_attention.SpatialTransformer)):
+        for index, transformer in enumerate(spatial.transformer_blocks):
+            for kind, attention in (("self", transformer.attn1), ("cross", transformer.attn2)):
+                if attention is not None and (kind == "cross" or not transformer.disable_self_attn):
+                    layers.append(Layer(name, number, index, kind, level, attention.heads, attention.dim_head))
+    return layers
+
+
+class AttentionPatch:
+    """A replace patch: one layer's attention within a run.
+
+    What a patch of another pack makes of the attention stays, and the edit is added to it.
+    """
+
+    def __init__(self, run: Run, layer: Layer, chunks: dict[uuid.UUID, bool], previous: Callable | None):
+        self.run = run
+        self.layer = layer
+        self.chunks = chunks
+        self.previous = previous
+
+    def __call__(self, q, k, v, extra_options, **kwargs):
+        def attend(q, k, v):
+            return comfy_attention.optimized_attention(
+                q,
+                k,
+                v,
+                extra_options["n_heads"],
+                attn_precision=extra_options.get("attn_precision"),
+                transformer_options=extra_options,
+            )
+
+        previous = None
+        if self.previous is not None:
+            def previous(q, k, v):
+                return self.previous(q, k, v, extra_options, **kwargs)
+
+        chunks = self._chunks(q, k, extra_options)
+        size = tuple(extra_options["original_shape"][-2:])
+        return self.run.attention(q, k, v, self.layer, extra_options["n_heads"], chunks, size, attend, previous)
+
+    def to(self, *args, **kwargs):
+        """Passed on: the host moves patches that hold tensors along with the model."""
+        if hasattr(self.previous, "to"):
+            self.previous = self.previous.to(*args, **kwargs)
+        return self
+
+    def _chunks(self, q, k, extra_options) -> list[Chunk]:
+        uuids = extra_options["uuids"]
+        rows = len(self.run.rows)
+        if len(q) != len(k) or len(q) != rows * len(uuids):
+            raise EditError(
+                f"{self.layer.kind}-attention of block {self.layer.name} got {len(q)} rows of queries and {len(k)} of "
+                f"keys where {rows * len(uuids)} were expected. Another node that rearranges them is on the model: "
+                "HyperTile tiles self-attention, attention-couple and regional-prompt nodes multiply "
+                "cross-attention. Take it out of the model that goes into this sampler."
+            )
+        return [Chunk(i * rows, self.chunks[key]) for i, key in enumerate(uuids) if key in self.chunks]
+
+
+class EditGuider(comfy.samplers.CFGGuider):
+    """Classifier-free guidance over the stacked rows of an edit. All state lives within `run`.
+
+    Args:
+        model: ModelPatcher; never changed.
+        edit: with encodings by `encode`.
+        negative: CONDITIONING for all rows.
+        cfg: guidance scale.
+        source, edited: CONDITIONING in place of the edit's own; `edited` with a row per edit.
+        trajectory: see Rows.
+        keep_maps: see Run.
+
+    Raises:
+        EditError: inputs that don't fit each other or the model.
+    """
+
+    def __init__(
+        self,
+        model,
+        edit: Edit,
+        negative: Conditioning,
+        cfg: float,
+        source: Conditioning | None = None,
+        edited: Conditioning | None = None,
+        trajectory: str = "dual",
+        keep_maps: bool = False,
+    ):
+        super().__init__(model)
+        self.layers = attention_layers(model)
+        for variant in edit.variants:
+            check_blocks(variant.schedule.blocks, self.layers)
+        self.edit = edit
+        self.trajectory = trajectory
+        self.keep_maps = keep_maps
+        self.source = source if source is not None else edit.source.encoding
+        self.edited = edited if edited is not None else stack([v.prompt.encoding for v in edit.variants])
+        self._check_conditioning(negative)
+        self.set_conds(stack([self.source, self.edited]), negative)
+        self.set_cfg(cfg)
+
+    def sample(self, *args, **kwargs) -> torch.Tensor:
+        """As CFGGuider.sample, for the latents of the source alone; returns [source, edit 1, ...] of each."""
+        return self.run(*args, **kwargs)[0]
+
+    def run(
+        self,
+        noise: torch.Tensor,
+        latent_image: torch.Tensor,
+        sampler,
+        sigmas: torch.Tensor,
+        denoise_mask: torch.Tensor | None = None,
+        callback: Callable | None = None,
+        disable_pbar: bool = False,
+        seed: int | None = None,
+    ) -> tuple[torch.Tensor, Run]:
+        """Sample source and edits.
+
+        Args:
+            noise, latent_image: [batch, channels, height, width], of the source.
+            sigmas: [steps + 1], falling.
+
+        Returns:
+            latents [(1 + edits) * batch, channels, height, width], and the finished run with its maps and masks.
+        """
+        if latent_image.ndim != 4:
+            raise EditError("latent_image is no latent of still pictures: prompt-to-prompt edits images.")
+        batch = len(latent_image)
+        run = Run(self.edit, self.layers, batch, tuple(latent_image.shape[-2:]), self.trajectory, self.keep_maps)
+        rows = run.rows
+        mine = self.model_patcher, self.model_options, self.original_conds
+        try:
+            self._run = run
+            self._steps = sigmas.tolist()
+            self._chunks: dict[uuid.UUID, bool] = {}
+            self._noise = SharedNoise(len(rows), batch, tuple(latent_image.shape[1:]))
+            self.model_patcher = self._patched(run)
+            self.model_options = self.model_patcher.model_options
+            positive = stack([self.source, self.edited], join=lambda parts: rows.spread(*parts))
+            self.original_conds = {**self.original_conds, "positive": convert_cond(positive)}
+            if denoise_mask is not None:
+                denoise_mask = rows.tile(comfy.utils.repeat_to_batch_size(denoise_mask, batch))
+            with self._noise:
+                latents = super().sample(
+                    rows.tile(noise),
+                    rows.tile(latent_image),
+                    sampler,
+                    sigmas,
+                    denoise_mask,
+                    callback and (lambda i, x0, x, steps: callback(i, rows.visible(x0), rows.visible(x), steps)),
+                    disable_pbar,
+                    seed,
+                )
+            return rows.visible(run.settle(latents)), run
+        finally:
+            self.model_patcher, self.model_options, self.original_conds = mine
+            for name in ("_run", "_steps", "_chunks", "_noise", "conds", "inner_model", "loaded_models"):
+                self.__dict__.pop(name, None)
+
+    def predict_noise(self, x, timestep, model_options={}, seed=None):
+        if not self._chunks:
+            self._name_chunks()
+        steps = len(self._steps) - 1
+        self._run.begin_step(step_of(float(timestep[0]), self._steps), steps)
+        with self._noise.paused():
+            return super().predict_noise(x, timestep, model_options, seed)
+
+    def _patched(self, run: Run):
+        model = self.model_patcher.clone()
+        replaced = model.model_options["transformer_options"].get("patches_replace", {})
+        for layer in filter(run.reaches, self.layers):
+            name = "attn1" if layer.kind == "self" else "attn2"
+            before = replaced.get(name, {})
+            key = (layer.block, layer.number, layer.index)
+            # The host asks for the one transformer first, then for its block.
+            patch = AttentionPatch(run, layer, self._chunks, before.get(key, before.get(key[:2])))
+            model.set_model_patch_replace(patch, name, *key)
+        if run.settles:
+            model.set_model_sampler_post_cfg_function(_blend_predictions(run))
+        return model
+
+    def _name_chunks(self) -> None:
+        """Give the edited evaluations names of their own, by which the patches know them.
+
+        Not by being "cond": extra guidance evaluates other conditionings in that place, and the host
+        copies entries between positive and negative, names included, where only one has an area.
+        """
+        rows = self._run.rows
+        aligned = []
+        for cond in self.conds["positive"]:
+            embeddings = cond["model_conds"]["c_crossattn"].cond
+            edited = torch.cat([embeddings[rows.of(prompt)] for prompt in rows.edited])
+            aligned.append(self._is_aligned(embeddings[:1], edited))
+        for cond, own in zip(self.conds["positive"], aligned):
+            cond["uuid"] = uuid.uuid4()
+            self._chunks[cond["uuid"]] = own or not any(aligned)
+
+    def _is_aligned(self, source: torch.Tensor, edited: torch.Tensor) -> bool:
+        """Whether an entry is the prompts' own, and not one that source and edits have in common."""
+        if any(not torch.equal(source[0], row) for row in edited):
+            return True
+        length = len(self.edit.source)
+        return any(torch.equal(source[:, :length].cpu(), own[0].cpu()) for own in self.edit.source.encoding)
+
+    def _check_conditioning(self, negative: Conditioning) -> None:
+        edits = len(self.edit.variants)
+        for name, conditioning, rows in (("source", self.source, 1), ("edited", self.edited, edits)):
+            for embeddings, _ in conditioning:
+                if len(embeddings) != rows:
+                    raise EditError(
+                        f"{name} has {len(embeddings)} rows, but the edit has {edits} edited "
+                        f"prompt{'s' if edits > 1 else ''}: take {name} from the last PromptPairAlign of the chain."
+                    )
+        width = _context_width(self.model_patcher)
+        for name, conditioning in (("edit", self.source), ("edit", self.edited), ("negative", negative)):
+            for embeddings, _ in conditioning:
+                if embeddings.shape[-1] != width:
+                    raise EditError(
+                        f"{name}: its text encoder makes {embeddings.shape[-1]} numbers a token, the model takes {width}. "
+                        "Use the CLIP that belongs to the model."
+                    )
+        lengths = [("source", self.source, 0, len(self.edit.source))]
+        lengths += [("edited", self.edited, i, len(v.prompt)) for i, v in enumerate(self.edit.variants)]
+        for (name, conditioning, row, length), (source, edited) in (
+            (of, (s[0], e[0])) for of in lengths for s, e in zip(self.source, self.edited)
+        ):
+            embeddings = (source if name == "source" else edited)[row : row + 1]
+            if self._is_aligned(source, edited) and not tiles(embeddings, length):
+                raise EditError(
+                    f"{name} has {embeddings.shape[1]} tokens where its prompt in the edit has {length}: it was made with "
+                    "another text encoder, or lengthened on the way, as by ConditioningConcat. Join the texts in "
+                    "PromptPairAlign instead."
+                )
+
+
+def _context_width(model) -> int:
+    for module in model.get_model_object("diffusion_model").modules():
+        if isinstance(module, comfy_attention.BasicTransformerBlock) and module.attn2 is not None:
+            return module.attn2.to_k.in_features
+    raise AssertionError("checked by attention_layers")
+
+
+def _blend_predictions(run: Run) -> Callable:
+    def post_cfg(args):
+        denoised, uncond = run.blend(args["denoised"], args["uncond_denoised"])
+        # Samplers of the cfg_pp family step along the unconditional prediction, which they take from
+        # these arguments after us: outside of the masks it has to be the source's as well.
+        if uncond is not None:
+            args["uncond_denoised"].copy_(uncond)
+        return denoised
+
+    return post_cfg
+
+
+def sample(
+    guider: EditGuider,
+    latent: dict[str, Any],
+    seed: int,
+    steps: int,
+    sampler_name: str,
+    scheduler: str,
+    denoise: float,
+) -> tuple[torch.Tensor, Run]:
+    """What KSampler does, with an EditGuider: noise from the seed, sigmas, mask, progress and preview."""
+    model = guider.model_patcher
+    samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"])
+    noise = comfy.sample.prepare_noise(samples, seed, latent.get("batch_index"))
+    sampling = comfy.samplers.KSampler(
+        model, steps, model.load_device, sampler_name, scheduler, denoise, model_options=model.model_options
+    )
+    progress = latent_preview.prepare_callback(model, steps)
+    batch = len(samples)
+
+    def side_by_side(step, x0, x, total):
+        progress(step, torch.cat(list(x0[::batch]), dim=-1)[None], x, total)
+
+    latents, run = guider.run(
+        noise,
+        samples,
+        comfy.samplers.sampler_object(sampler_name),
+        sampling.sigmas,
+        denoise_mask=latent.get("noise_mask"),
+        callback=side_by_side,
+        disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
+        seed=seed,
+    )
+    return latents.to(comfy.model_management.intermediate_device()), run
+
+
+class _DemoLatent(comfy.latent_formats.SD15):
+    """The demo's VAE makes latents of unit scale; the colours of previews are fitted to it."""
+
+    scale_factor = 1.0
+
+
+class _DemoConfig(comfy.supported_models.SD15):
+    latent_format = _DemoLatent
+
+
+class _DemoTokenizer(comfy.sd1_clip.SD1Tokenizer):
+    """CLIP's own, but for a warning where a word is used that the demo was not trained on."""
+
+    words: frozenset[str] = frozenset()
+
+    def tokenize_with_weights(self, text: str, return_word_ids=False, **kwargs):
+        chunks = super().tokenize_with_weights(text, True, **kwargs)[self.clip_name]
+        tokens = [token for chunk in chunks for token, _, segment in chunk if segment]
+        pieces = (self.clip_l.inv_vocab.get(token, "") for token in tokens if not isinstance(token, torch.Tensor))
+        written = "".join(pieces).replace("</w>", " ").split()
+        unknown = [word for word in dict.fromkeys(written) if word.isalpha() and word not in self.words]
+        if unknown:
+            logging.warning(
+                "The demo model does not know %s. Its words: %s.", ", ".join(unknown), ", ".join(sorted(self.words))
+            )
+        return super().tokenize_with_weights(text, return_word_ids, **kwargs)
+
+
+def load_demo() -> tuple[Any, Any, Any]:
+    """The pack's own small model (128 x 128 pixels) as ordinary MODEL, CLIP and VAE objects."""
+    tensors, metadata = demo.read()
+
+    def part(prefix: str) -> dict[str, torch.Tensor]:
+        return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+    sizes = {"use_spatial_transformer": True, "legacy": False, **metadata["unet_config"]}
+    config = _DemoConfig(sizes)
+    config.unet_config["num_heads"] = sizes["num_heads"]  # which SD15 sets to 8
+    device, offload = comfy.model_management.get_torch_device(), comfy.model_management.unet_offload_device()
+    weights = part(demo.UNET)
+    parameters = sum(tensor.numel() for tensor in weights.values())
+    dtype = comfy.model_management.unet_dtype(model_params=parameters)
+    cast = comfy.model_management.unet_manual_cast(dtype, device, config.supported_inference_dtypes)
+    config.set_inference_dtype(dtype, cast)
+    base = config.get_model({}, device=offload)
+    base.load_model_weights(weights)
+    model = comfy.model_patcher.ModelPatcher(base, load_device=device, offload_device=offload)
+
+    text = part(demo.TEXT)
+    ids, rows = text.pop("embeddings.token_ids").long(), text.pop("embeddings.token_rows")
+    text["embeddings.token_embedding.weight"] = rows.new_zeros(demo.VOCABULARY, rows.shape[1]).index_copy(0, ids, rows)
+    tokenizer = type("DemoTokenizer", (_DemoTokenizer,), {"words": frozenset(metadata["words"])})
+    clip = comfy.sd.CLIP(
+        comfy.supported_models_base.ClipTarget(tokenizer, comfy.sd1_clip.SD1ClipModel),
+        embedding_directory=folder_paths.get_folder_paths("embeddings"),
+        model_options={"clip_l_model_config": metadata["clip_config"]},
+    )
+    clip.load_sd({f"text_model.{name}": tensor for name, tensor in text.items()})
+    return model, clip, comfy.sd.VAE(sd=part(demo.VAE))

@@ -1,0 +1,137 @@
+"""When, how strongly and in which layers the source's attention is injected."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, field
+
+from .errors import EditError
+from .layers import Layer, parse_blocks
+
+RAMPS = ("constant", "linear", "cosine")
+SELF_LAYERS = {"all": 0, "half": 1, "quarter": 2}
+SELF_MODES = ("map", "key_value", "output")
+
+
+@dataclass(frozen=True)
+class Window:
+    """The steps `i` of `n` with `start <= i / n < end`; both ends are fractions in [0, 1].
+
+    Raises:
+        EditError: an end outside [0, 1], or the start after the end.
+    """
+
+    start: float
+    end: float
+    name: str = field(default="", compare=False)
+
+    def __post_init__(self):
+        start, end = (f"{self.name}_{side}" if self.name else side for side in ("start", "end"))
+        for name, value in ((start, self.start), (end, self.end)):
+            if not 0 <= value <= 1:
+                raise EditError(f"{name} is {value}: it is a fraction of the steps, from 0 to 1.")
+        if self.start > self.end:
+            raise EditError(f"{start} ({self.start}) is after {end} ({self.end}): the window would hold no step.")
+
+    def holds(self, step: int, steps: int) -> bool:
+        # Multiplied out, and rounded well below one step, since 0.7 * 10 is not 7 in binary.
+        return round(self.start * steps, 6) <= step < round(self.end * steps, 6)
+
+    def ramp(self, shape: str, step: int, steps: int) -> float:
+        """The strength at a step: 0 outside of the window; inside 1, or falling from 1 towards 0."""
+        if not self.holds(step, steps):
+            return 0.0
+        if shape == "constant":
+            return 1.0
+        passed = (step / steps - self.start) / (self.end - self.start)
+        passed = min(max(passed, 0.0), 1.0)
+        return 1 - passed if shape == "linear" else (1 + math.cos(math.pi * passed)) / 2
+
+
+@dataclass(frozen=True)
+class WordWindow:
+    """The cross window of some of the edit prompt's tokens, in place of the schedule's own."""
+
+    words: str
+    window: Window
+    positions: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class InjectSchedule:
+    """Windows, strengths and places of injection; the defaults are the paper's for a word swap.
+
+    Attributes:
+        cross_window, self_window: windows of cross and self-attention injection.
+        cross_strength, self_strength: in [0, 1]; the rest of each map is the edit's own.
+        ramp: `constant`, or `linear` and `cosine`: the strength falls from 1 to 0 over the window.
+        self_layers: `all`, or only layers at `half` or a `quarter` of the latent's resolution and coarser.
+        self_mode: `map` takes the source's self-attention map, `key_value` its keys and values
+            (mutual self-attention), `output` the attention's output.
+        blocks: which blocks are injected, as in "input, middle, output:3-5"; empty is all.
+        word_windows: cross windows of single words.
+
+    Raises:
+        EditError: a value out of range or unknown; `blocks` that can't be read.
+    """
+
+    cross_window: Window = Window(0.0, 0.8, "cross")
+    self_window: Window = Window(0.0, 0.4, "self")
+    cross_strength: float = 1.0
+    self_strength: float = 1.0
+    ramp: str = "constant"
+    self_layers: str = "half"
+    self_mode: str = "map"
+    blocks: str = ""
+    word_windows: tuple[WordWindow, ...] = ()
+
+    def __post_init__(self):
+        for name in ("cross_strength", "self_strength"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise EditError(f"{name} is {getattr(self, name)}: it goes from 0 to 1.")
+        for name, options in (("ramp", RAMPS), ("self_layers", tuple(SELF_LAYERS)), ("self_mode", SELF_MODES)):
+            if getattr(self, name) not in options:
+                raise EditError(f"{name}: '{getattr(self, name)}' is none of {', '.join(options)}.")
+        parse_blocks(self.blocks)
+
+    def cross_strengths(self, length: int, step: int, steps: int) -> list[float]:
+        """For each of the edit's tokens, the part of its map in [0, 1] that is the source's at a step."""
+        strengths = [self.cross_strength_at(step, steps)] * length
+        for word in self.word_windows:
+            for i in word.positions:
+                strengths[i] = self.cross_strength * word.window.ramp(self.ramp, step, steps)
+        return strengths
+
+    def cross_strength_at(self, step: int, steps: int) -> float:
+        return self.cross_strength * self.cross_window.ramp(self.ramp, step, steps)
+
+    def self_strength_at(self, step: int, steps: int) -> float:
+        return self.self_strength * self.self_window.ramp(self.ramp, step, steps)
+
+    def reaches(self, layer: Layer) -> bool:
+        """Whether a layer's attention is injected at all."""
+        if layer.kind == "self" and layer.level < SELF_LAYERS[self.self_layers]:
+            return False
+        blocks = parse_blocks(self.blocks)
+        return not blocks or any(block.holds(layer.block, layer.number) for block in blocks)
+
+
+def parse_word_windows(text: str) -> tuple[WordWindow, ...]:
+    """Read lines such as "dog: 0.0-0.3".
+
+    Raises:
+        EditError: a line of another form, or with a window that holds nothing.
+    """
+    windows = []
+    for line in filter(None, map(str.strip, text.splitlines())):
+        match = re.fullmatch(r"(.+?)\s*[:=]\s*([\d.]+)\s*(?:-|–|to)\s*([\d.]+)", line)
+        try:
+            words, start, end = match[1], float(match[2]), float(match[3])
+        except (TypeError, ValueError):
+            raise EditError(f"word_windows: '{line}' is not of the form 'dog: 0.0-0.3'.") from None
+        try:
+            windows.append(WordWindow(words, Window(start, end)))
+        except EditError as error:
+            raise EditError(f"word_windows: '{line}': {error}") from None
+    return tuple(windows)
