@@ -420,9 +420,14 @@ def sample(
 
 
 class _DemoLatent(comfy.latent_formats.SD15):
-    """The demo's VAE makes latents of unit scale; the colours of previews are fitted to it."""
+    """The demo's UNet takes latents as its VAE makes them."""
 
-    scale_factor = 1.0
+    def __init__(self):
+        super().__init__()
+        self.scale_factor = 1.0
+        # For the live preview: least squares from latents to the mean colours of what the VAE makes of them.
+        self.latent_rgb_factors = [[0.02, 0.02, -0.27], [0.06, 0.38, 0.29], [0.25, 0.02, -0.05], [-0.44, -0.15, 0.06]]
+        self.latent_rgb_factors_bias = [0.13, -0.03, -0.15]
 
 
 class _DemoConfig(comfy.supported_models.SD15):
