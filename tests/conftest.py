@@ -34,8 +34,7 @@ def load_pack(root: Path, name: str = "prompt_to_prompt"):
     spec = importlib.util.spec_from_file_location(name, root / "__init__.py", submodule_search_locations=[str(root)])
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    if (root / "__init__.py").exists():  # TODO: until the entry point is there
-        spec.loader.exec_module(module)
+    spec.loader.exec_module(module)
     return module
 
 

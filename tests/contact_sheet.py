@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 SCALE = 3  # the demo model's pictures are 128 px wide
 MARGIN, GAP = 36, 24
 LABEL, CAPTION, SMALL = 24, 19, 15  # sizes of type
-INK, GREY, ACCENT, PAPER = "#16181d", "#6b7280", "#c2410c", "#ffffff"
+INK, GREY, ACCENT, PAPER, LINE = "#16181d", "#6b7280", "#c2410c", "#ffffff", "#d1d5db"
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,9 @@ def contact_sheet(rows: list[list[Panel]], names: list[str]) -> Image.Image:
         y = MARGIN + head + row * (height + foot)
         for column, panel in enumerate(panels):
             picture = panel.image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
-            sheet.paste(picture, (MARGIN + column * (width + GAP), y))
+            x = MARGIN + column * (width + GAP)
+            draw.rectangle((x - 1, y - 1, x + width, y + height), outline=LINE)
+            sheet.paste(picture, (x, y))
         draw.text((MARGIN, y + height + 22), name, GREY, ImageFont.load_default(SMALL), anchor="ls")
     return sheet
 
