@@ -3,6 +3,7 @@
 from comfy_api.latest import ComfyExtension, io
 from typing_extensions import override
 
+from .compare import P2PCompare
 from .demo_model import P2PDemoModel
 from .inject_schedule import AttentionInjectSchedule
 from .local_blend import AttentionLocalBlend
@@ -17,6 +18,7 @@ NODES = [
     AttentionLocalBlend,
     P2PSampler,
     P2PGuider,
+    P2PCompare,
     P2PDemoModel,
 ]
 

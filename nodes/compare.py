@@ -1,0 +1,133 @@
+import torch
+from comfy_api.latest import io, ui
+
+from ..p2p_core.comparison import changed_words, difference, word_heat
+from ..p2p_core.errors import EditError
+from ..p2p_core.pictures import Scale, Sheet, enlarged, heat_colours, to_pillow, to_tensor
+from .wire import P2PEdit, P2PMaps, schema
+
+
+class P2PCompare(io.ComfyNode):
+    """Shows source and edits with what differs between them.
+
+    The sheet is an ordinary IMAGE output. Besides, the canvas gets in `ui` (all of them lists; FILE
+    is {"filename", "subfolder", "type"}, for /view):
+
+    p2p_source      a FILE for each image of the source
+    p2p_edited      a FILE for each edited image: those of edit 1, then those of edit 2, ...
+    p2p_difference  a FILE for each edited image: heat colours, where it differs from its source
+    p2p_scale       one number: the difference, from 0 to 1, that the brightest colour stands for
+    p2p_prompts     {"text", "words": [{"text", "changed"}]} of the source, then of each edit;
+                    empty where neither edit nor maps are connected
+    p2p_heat        {"prompt", "word", "image", "file", "top"}: a FILE with the map of p2p_prompts[prompt].words[word] in
+                    image `image` of that prompt's batch, as PNG with transparency to lay over the
+                    picture; `top` is the number from 0 to 1 that the brightest colour stands for, one
+                    for all; empty where maps is not connected. Marks such as commas have none.
+    """
+
+    @classmethod
+    def define_schema(cls):
+        return schema(
+            node_id="P2PCompare",
+            display_name="P2P Compare",
+            description=(
+                "Shows source and edits side by side: the prompts as captions with the changed words marked, and "
+                "where the pictures differ. With maps, point at a word to see where it is."
+            ),
+            search_aliases=["before after", "side by side", "difference"],
+            inputs=[
+                io.Image.Input("source", tooltip="The decoded source of P2PSampler."),
+                io.Image.Input("edited", tooltip="The decoded edits of P2PSampler, all of them: edit after edit."),
+                P2PMaps.Input("maps", optional=True, tooltip="maps of P2PSampler: shows where each word is."),
+                P2PEdit.Input(
+                    "edit", optional=True, tooltip="The edit that was sampled, for the prompts. Not needed beside maps."
+                ),
+            ],
+            outputs=[io.Image.Output("comparison", display_name="comparison", tooltip="All of it as one picture.")],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(cls, source, edited, maps=None, edit=None) -> io.NodeOutput:
+        prompts = _prompts(maps, edit)
+        _check(source, edited, prompts)
+        batch = len(source)
+        differences = difference(source.repeat(len(edited) // batch, 1, 1, 1), edited)
+        # A floor under the scale: rounding is not to shine as the greatest difference there is.
+        top = max(float(differences.max()), 0.05)
+        heats = heat_colours(differences / top)
+        words = [changed_words(prompts[0], prompt) for prompt in prompts]
+        shown = {
+            "p2p_source": _temporary(source),
+            "p2p_edited": _temporary(edited),
+            "p2p_difference": _temporary(heats),
+            "p2p_scale": [top],
+            "p2p_prompts": [
+                {"text": prompt.text, "words": [{"text": text, "changed": changed} for text, changed in marked]}
+                for prompt, marked in zip(prompts, words)
+            ],
+            "p2p_heat": _word_heat(maps, source.shape[1:3]) if maps is not None else [],
+        }
+        sheet = _sheet(source, edited, heats, words, top)
+        return io.NodeOutput(to_tensor([sheet]), ui=shown)
+
+
+def _prompts(maps, edit) -> list:
+    if maps is not None:
+        return [maps.source.prompt, *(kept.prompt for kept in maps.edits)]
+    return [edit.source, *(variant.prompt for variant in edit.variants)] if edit is not None else []
+
+
+def _check(source: torch.Tensor, edited: torch.Tensor, prompts: list) -> None:
+    if source.shape[1:3] != edited.shape[1:3]:
+        raise EditError(
+            f"source is {source.shape[2]} x {source.shape[1]}, edited {edited.shape[2]} x {edited.shape[1]}: "
+            "decode both from the same P2PSampler."
+        )
+    if len(edited) % len(source):
+        raise EditError(
+            f"source has {len(source)} pictures and edited {len(edited)}, which is no multiple of it: connect all "
+            "pictures of the edited output of the same P2PSampler."
+        )
+    edits = len(edited) // len(source)
+    if prompts and edits != len(prompts) - 1:
+        raise EditError(
+            f"edited has {edits} edit{'s' if edits > 1 else ''} of each source picture, maps or edit "
+            f"{len(prompts) - 1}: connect them from the run that made the pictures."
+        )
+
+
+def _temporary(images: torch.Tensor) -> list[dict]:
+    return ui.ImageSaveHelper.save_images(images, "p2p_compare", io.FolderType.temp, None, compress_level=1)
+
+
+def _word_heat(maps, size: tuple[int, int]) -> list[dict]:
+    entries, pictures = [], []
+    places = [[w for w, word in enumerate(p.words()) if not word.is_mark] for p in _prompts(maps, None)]
+    heats = [heat for edited in (False, True) for heat in word_heat(maps, "", edited)]
+    top = max(float(heat.values.max()) for heat in heats)
+    for heat in heats:
+        word = places[heat.prompt].pop(0)
+        for image, values in enumerate(enlarged(heat.values / top, size)):
+            # Clear where the word is not, so that the picture shows through.
+            pictures.append(torch.cat([heat_colours(values), (0.15 + 0.75 * values.clamp(0, 1))[..., None]], -1))
+            entries.append({"prompt": heat.prompt, "word": word, "image": image, "top": top})
+    for entry, file in zip(entries, _temporary(pictures)):
+        entry["file"] = file
+    return entries
+
+
+def _sheet(source, edited, heats, words, top: float):
+    """A row for each source picture: source, edit and difference, or with several edits the differences below."""
+    batch, edits = len(source), len(edited) // len(source)
+    pictures, shades = [to_pillow(image) for image in edited], [to_pillow(image) for image in heats]
+    columns = words or [[("source", False)], *([(f"edit {i + 1}", False)] for i in range(edits))]
+    cells = []
+    for b, image in enumerate(source):
+        if edits == 1:
+            cells.append([to_pillow(image), pictures[b], shades[b]])
+        else:
+            cells += [[to_pillow(image), *pictures[b::batch]], [None, *shades[b::batch]]]
+    if edits == 1:
+        columns = [*columns, [("difference", False)]]
+    return Sheet(cells, columns, scale=Scale("difference of the pictures", f"{top:.2f}")).draw()
