@@ -34,6 +34,7 @@ from ..noise import SharedNoise
 from ..run import Chunk, Run
 from ..step import step_of
 from ..tokens import Prompt, Token
+from .clip import Piece, spell
 from .conditioning import Conditioning, stack, tiles
 
 SUPPORTED = "SD 1.x, SD 2.x and SDXL, and models with their UNet"
@@ -73,30 +74,13 @@ def _tokens(chunks: list[list[tuple]], tokenizer, text: str) -> tuple[Token, ...
 
 def _spell(segments: list[tuple[Any, int]], tokenizer, text: str) -> list[Token]:
     embeddings = iter(re.findall(r"embedding:([^\s,:()]+)", text))
-    words: list[list[Any]] = []
-    last, ended = None, True
+    pieces, last = [], None
     for token, segment in segments:
-        # An embedding is a segment of its own; of ordinary text, CLIP's vocabulary marks the end of a word.
-        if ended or segment != last:
-            words.append([])
-        words[-1].append(token)
-        last, ended = segment, not isinstance(token, torch.Tensor) and tokenizer.inv_vocab[token].endswith("</w>")
-    tokens = []
-    for number, word in enumerate(words):
-        if isinstance(word[0], torch.Tensor):
-            texts = [next(embeddings, "embedding")]
-        else:
-            pieces = [tokenizer.inv_vocab[token] for token in word]
-            texts = [_text(tokenizer, [piece]) for piece in pieces]
-            if any("\ufffd" in part for part in texts):  # a letter whose bytes lie in several tokens
-                texts = [_text(tokenizer, pieces)]
-        texts += [""] * (len(word) - len(texts))
-        tokens += [Token(_token_id(token), "text", part, number) for token, part in zip(word, texts)]
-    return tokens
-
-
-def _text(tokenizer, pieces: list[str]) -> str:
-    return tokenizer.tokenizer.convert_tokens_to_string(pieces).replace("</w>", "").strip()
+        vector = isinstance(token, torch.Tensor)
+        name = next(embeddings, "embedding") if vector and segment != last else ""
+        pieces.append(Piece(_token_id(token), None if vector else tokenizer.inv_vocab[token], segment, name))
+        last = segment
+    return spell(pieces, tokenizer.tokenizer.convert_tokens_to_string)
 
 
 def _token_id(token: Any) -> int | str:
