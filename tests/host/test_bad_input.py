@@ -92,7 +92,7 @@ def test_an_override_of_another_length_than_the_edit_was_aligned_for(server):
     """What an edit made with another text encoder looks like from the sampler."""
     graph = DemoGraph()
     edit = graph.align()
-    longer = graph.add("ConditioningConcat", conditioning_to=edit[1], conditioning_from=edit[1])
+    longer = graph.add("ConditioningConcat", conditioning_to=edit[1], conditioning_from=graph.text("at night"))
     fails(server, sampled(graph, edit[0], source=longer[0]), "P2PSampler", "source", "154", "77")
 
 
