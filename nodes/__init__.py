@@ -3,6 +3,7 @@
 from comfy_api.latest import ComfyExtension, io
 from typing_extensions import override
 
+from .attention_maps import P2PAttentionMaps
 from .compare import P2PCompare
 from .demo_model import P2PDemoModel
 from .inject_schedule import AttentionInjectSchedule
@@ -10,6 +11,7 @@ from .local_blend import AttentionLocalBlend
 from .prompt_pair_align import PromptPairAlign
 from .reweight import AttentionReweight
 from .sampler import P2PGuider, P2PSampler
+from .sweep import P2PSweep
 
 NODES = [
     PromptPairAlign,
@@ -18,7 +20,9 @@ NODES = [
     AttentionLocalBlend,
     P2PSampler,
     P2PGuider,
+    P2PAttentionMaps,
     P2PCompare,
+    P2PSweep,
     P2PDemoModel,
 ]
 

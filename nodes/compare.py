@@ -19,10 +19,11 @@ class P2PCompare(io.ComfyNode):
     p2p_scale       one number: the difference, from 0 to 1, that the brightest colour stands for
     p2p_prompts     {"text", "words": [{"text", "changed"}]} of the source, then of each edit;
                     empty where neither edit nor maps are connected
-    p2p_heat        {"prompt", "word", "image", "file", "top"}: a FILE with the map of p2p_prompts[prompt].words[word] in
-                    image `image` of that prompt's batch, as PNG with transparency to lay over the
-                    picture; `top` is the number from 0 to 1 that the brightest colour stands for, one
-                    for all; empty where maps is not connected. Marks such as commas have none.
+    p2p_heat        {"prompt", "word", "image", "file", "top"}: a FILE with the map of
+                    p2p_prompts[prompt].words[word] in image `image` of that prompt's batch, as PNG with
+                    transparency to lay over the picture; `top` is the number from 0 to 1 that the
+                    brightest colour stands for, one for all; empty where maps is not connected. Marks
+                    such as commas have none.
     """
 
     @classmethod

@@ -50,8 +50,8 @@ class BlockRange:
         return block == self.block and (self.first is None or self.first <= number <= self.last)
 
 
-def parse_blocks(text: str) -> tuple[BlockRange, ...]:
-    """Read "input, middle, output:3-5"; empty text is an empty tuple.
+def parse_blocks(text: str, input_name: str = "blocks") -> tuple[BlockRange, ...]:
+    """Read "input, middle, output:3-5"; empty text is an empty tuple. Messages name `input_name`.
 
     Raises:
         EditError: a part of another form.
@@ -61,13 +61,13 @@ def parse_blocks(text: str) -> tuple[BlockRange, ...]:
         match = re.fullmatch(r"(input|middle|output)(?:\s*:\s*(\d+)(?:\s*-\s*(\d+))?)?", part)
         if not match:
             raise EditError(
-                f"blocks: '{part}' is no block. Write input, middle, output, or with numbers: "
+                f"{input_name}: '{part}' is no block. Write input, middle, output, or with numbers: "
                 "'output:3' or 'output:3-5', separated by commas."
             )
         first = int(match[2]) if match[2] else None
         last = int(match[3]) if match[3] else first
         if first is not None and first > last:
-            raise EditError(f"blocks: '{part}' counts downwards; write '{match[1]}:{last}-{first}'.")
+            raise EditError(f"{input_name}: '{part}' counts downwards; write '{match[1]}:{last}-{first}'.")
         ranges.append(BlockRange(match[1], first, last))
     return tuple(ranges)
 

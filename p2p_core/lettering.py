@@ -36,7 +36,9 @@ _SYSTEM_FONTS = (
 )
 
 
-def write(draw: ImageDraw.ImageDraw, at: tuple[float, float], text: str, size: int, fill: str, align: str = "l") -> float:
+def write(
+    draw: ImageDraw.ImageDraw, at: tuple[float, float], text: str, size: int, fill: str, align: str = "l"
+) -> float:
     """Write one line with its baseline at `at`; `align` l, m or r says what of it is there. Returns its width."""
     x, y = at
     width = measure(text, size)

@@ -44,7 +44,7 @@ class PromptMaps:
         Raises:
             EditError: no map of these tokens or blocks was kept.
         """
-        ranges = parse_blocks(blocks)
+        ranges = parse_blocks(blocks, "layers")
         chosen = [n for n in self.blocks if not ranges or any(r.holds(*_block(n)) for r in ranges)]
         if not chosen:
             raise EditError(f"layers: no maps of '{blocks}' were kept. There are: {', '.join(self.blocks) or 'none'}.")

@@ -47,7 +47,7 @@ def heat_colours(values: torch.Tensor) -> torch.Tensor:
 def overlay(image: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     """Heat [height, width] in [0, 1] over a picture [height, width, 3]: greyed, and hidden where it is hot."""
     grey = (image[..., :3].float().cpu() @ torch.tensor([0.299, 0.587, 0.114]))[..., None]
-    cover = (0.45 + 0.4 * values.float().cpu().clamp(0, 1))[..., None]
+    cover = (0.2 + 0.65 * values.float().cpu().clamp(0, 1))[..., None]
     return grey * (1 - cover) + heat_colours(values) * cover
 
 
@@ -79,7 +79,8 @@ class Sheet:
         columns = max(map(len, self.cells))
         first = next(cell for row in self.cells for cell in row if cell is not None)
         width, height = _cell_size(first.size, columns, len(self.cells))
-        unit = max(width, height) // 24 + 4  # of type: a 24th of a picture is read easily beside it
+        # The size of type: to be read beside a picture, and still when a wide sheet is shown at a window's width.
+        unit = max(max(width, height) // 24 + 4, columns * width // 90)
         gap, margin = unit, 3 * unit // 2
         side = self._side(unit, width)
         heads = [wrap(caption, unit, width, CAPTION_LINES) for caption in self.columns]
@@ -124,7 +125,8 @@ class Sheet:
     def _draw_foot(self, sheet: Image.Image, pen: ImageDraw.ImageDraw, x: int, bottom: int, unit: int) -> None:
         right = sheet.width - x
         if self.scale is not None:
-            right -= draw_scale(sheet, pen, (right, bottom), self.scale, unit, (right - x) * 2 // 3) + unit
+            room = (right - x) * (2 if self.foot else 3) // 3
+            right -= draw_scale(sheet, pen, (right, bottom), self.scale, unit, room) + unit
         if self.foot:
             write(pen, (x, bottom - unit // 4), shorten(self.foot, unit, right - x), unit, GREY)
 

@@ -376,19 +376,24 @@ def sample(
     sampler_name: str,
     scheduler: str,
     denoise: float,
+    part: tuple[int, int] = (0, 1),
 ) -> tuple[torch.Tensor, Run]:
-    """What KSampler does, with an EditGuider: noise from the seed, sigmas, mask, progress and preview."""
+    """What KSampler does, with an EditGuider: noise from the seed, sigmas, mask, progress and preview.
+
+    `part` (i, n) says that this is run i of n in a row, which share one progress bar.
+    """
     model = guider.model_patcher
     samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"])
     noise = comfy.sample.prepare_noise(samples, seed, latent.get("batch_index"))
     sampling = comfy.samplers.KSampler(
         model, steps, model.load_device, sampler_name, scheduler, denoise, model_options=model.model_options
     )
-    progress = latent_preview.prepare_callback(model, steps)
+    number, parts = part
+    progress = latent_preview.prepare_callback(model, steps * parts)
     batch = len(samples)
 
     def side_by_side(step, x0, x, total):
-        progress(step, torch.cat(list(x0[::batch]), dim=-1)[None], x, total)
+        progress(number * total + step, torch.cat(list(x0[::batch]), dim=-1)[None], x, parts * total)
 
     latents, run = guider.run(
         noise,

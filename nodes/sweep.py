@@ -1,0 +1,113 @@
+from comfy_api.latest import io
+
+from ..p2p_core.hosts.parts import sample_parts
+from ..p2p_core.pictures import Sheet, to_pillow, to_tensor
+from ..p2p_core.sweep import NOTHING, PARAMETERS, grid, read_axis
+from .sampling_inputs import decode, how_it_is_sampled, in_what_parts, what_is_sampled
+from .wire import schema
+
+
+class P2PSweep(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return schema(
+            node_id="P2PSweep",
+            display_name="P2P Sweep",
+            description=(
+                "Tries values of one or two settings of an edit and lays the pictures out in a labelled grid: the "
+                "quickest way to find how long the source's attention should be used, or how much of a word is right."
+            ),
+            search_aliases=["xy plot", "grid", "parameter search"],
+            inputs=[
+                *what_is_sampled(),
+                *how_it_is_sampled(),
+                io.Combo.Input(
+                    "x_parameter",
+                    options=list(PARAMETERS),
+                    default="cross_end",
+                    tooltip=(
+                        "What changes from column to column: a setting of AttentionInjectSchedule, the weight of words, "
+                        "or a setting of AttentionLocalBlend. All else stays as in the edit."
+                    ),
+                ),
+                io.String.Input(
+                    "x_values",
+                    default="0.2, 0.5, 0.8",
+                    tooltip="Its values: '0.2, 0.5, 0.8', or a range first:last:step as '0:1:0.25'.",
+                ),
+                io.Combo.Input(
+                    "y_parameter",
+                    options=[NOTHING, *PARAMETERS],
+                    default="self_end",
+                    tooltip="What changes from row to row; nothing is a grid of one row.",
+                ),
+                io.String.Input("y_values", default="0, 0.4, 0.8", tooltip="Its values, as in x_values."),
+                io.String.Input(
+                    "x_words",
+                    default="",
+                    optional=True,
+                    tooltip="Words of the edited prompt, if x_parameter is word weight; as in AttentionReweight.",
+                ),
+                io.String.Input(
+                    "y_words",
+                    default="",
+                    optional=True,
+                    tooltip="Words of the edited prompt, if y_parameter is word weight; as in AttentionReweight.",
+                ),
+                *in_what_parts(),
+            ],
+            outputs=[
+                io.Image.Output(
+                    "sheet", display_name="sheet", tooltip="Source and grid with captions, for each picture of the batch."
+                ),
+                io.Latent.Output("source_latent", display_name="source", tooltip="The source picture."),
+                io.Latent.Output(
+                    "edited_latent", display_name="edited", tooltip="The pictures of the grid, row by row from the left."
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model,
+        edit,
+        negative,
+        latent_image,
+        vae,
+        seed,
+        steps,
+        cfg,
+        sampler_name,
+        scheduler,
+        denoise,
+        x_parameter,
+        x_values,
+        y_parameter,
+        y_values,
+        x_words="",
+        y_words="",
+        trajectory="dual",
+        rows_at_once=8,
+    ) -> io.NodeOutput:
+        x = read_axis("x", x_parameter, x_values, x_words)
+        y = read_axis("y", y_parameter, y_values, y_words)
+        sampling = (seed, steps, cfg, sampler_name, scheduler, denoise, trajectory, rows_at_once)
+        source, edited = sample_parts(model, grid(edit, x, y), negative, latent_image, *sampling)
+        batch, prompts = len(source), (edit.source.text, edit.variants[0].prompt.text)
+        before, after = decode(vae, source), decode(vae, edited)
+        sheets = [_sheet(before[b], after[b::batch], x, y, prompts) for b in range(batch)]
+        return io.NodeOutput(to_tensor(sheets), {"samples": source}, {"samples": edited})
+
+
+def _sheet(source, cells, x, y, prompts: tuple[str, str]):
+    """The grid, and left of its first row the source."""
+    columns, rows = len(x.values), len(y.values)
+    pictures = [to_pillow(cell) for cell in cells]
+    grid = [pictures[row * columns : (row + 1) * columns] for row in range(rows)]
+    return Sheet(
+        [[to_pillow(source) if row == 0 else None, *cells] for row, cells in enumerate(grid)],
+        columns=[[("source", True)], *([(caption, False)] for caption in x.captions())],
+        rows=[[(caption, False)] for caption in y.captions()] if rows > 1 else [],
+        title=f"{prompts[0]}  →  {prompts[1]}",
+    ).draw()
