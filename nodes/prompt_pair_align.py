@@ -1,6 +1,7 @@
 from comfy_api.latest import io
 
 from ..p2p_core.alignment import MODES
+from ..p2p_core.describe import describe
 from ..p2p_core.edit import Edit
 from ..p2p_core.errors import EditError
 from ..p2p_core.hosts.comfy import encode
@@ -65,4 +66,11 @@ class PromptPairAlign(io.ComfyNode):
             )
         edit = edit.add(encode(clip, edit_prompt if edit_prompt.strip() else source_prompt), mode)
         edited = stack([variant.prompt.encoding for variant in edit.variants])
-        return io.NodeOutput(edit, edit.source.encoding, edited)
+        newest = edit.variants[-1]
+        alignment = {
+            "source_prompt": source_prompt,
+            "edit_prompt": edit_prompt,
+            "mode": mode,
+            **describe(edit.source, newest.prompt, newest.alignment),
+        }
+        return io.NodeOutput(edit, edit.source.encoding, edited, ui={"p2p_alignment": [alignment]})

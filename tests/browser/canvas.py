@@ -1,0 +1,146 @@
+"""Drive the front end in a page: load workflows, find views, read what would be saved and queued."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from comfy_client import Client
+from playwright.sync_api import Locator, Page
+
+WORKFLOWS = Path(__file__).parent.parent.parent / "example_workflows"
+
+SETTINGS = {
+    "Comfy.TutorialCompleted": True,  # or the template browser covers the canvas
+    "Comfy.VueNodes.AutoScaleLayout": False,
+    "Comfy.Notification.ShowVersionUpdates": False,
+    "Comfy.EnableTooltips": False,
+}
+
+READY = "() => window.app?.extensionManager?.workflow?.activeWorkflow && window.app.graph && !document.querySelector('#splash-loader')"
+
+
+class Canvas:
+    """One page with the front end in it, in one of its two renderings: `classic` or `nodes2`."""
+
+    def __init__(self, page: Page, server: Client, rendering: str):
+        self.page = page
+        self.server = server
+        self.rendering = rendering
+        self.errors: list[str] = []
+        page.on("console", lambda message: message.type == "error" and self._note(message.text, message.location))
+        page.on("pageerror", lambda error: self._note(f"{error}\n{error.stack}", {}))
+
+    def _note(self, text: str, location: dict) -> None:
+        self.errors.append(f"{text} ({location.get('url', '')})")
+
+    def own_errors(self) -> list[str]:
+        """Errors that came from this pack's files; the front end has a few of its own, such as 404s."""
+        return [error for error in self.errors if "prompt-to-prompt" in error]
+
+    def open(self) -> Canvas:
+        settings = {**SETTINGS, "Comfy.VueNodes.Enabled": self.rendering == "nodes2"}
+        self.server.post("/settings", settings)
+        self.page.goto(self.server.url)
+        self.page.wait_for_function(READY, timeout=60_000)
+        self.frames(3)
+        return self
+
+    def frames(self, count: int = 2) -> None:
+        """Let the page draw. Views draw once a frame."""
+        self.page.evaluate(
+            "async (n) => { for (let i = 0; i < n; i++) await new Promise(requestAnimationFrame); }", count
+        )
+
+    # -- workflows --
+
+    def load(self, workflow: dict | str) -> None:
+        """A workflow, or the name of one in example_workflows/."""
+        if isinstance(workflow, str):
+            workflow = json.loads((WORKFLOWS / f"{workflow}.json").read_text())
+        self.page.evaluate("async (json) => { await window.app.loadGraphData(json); }", workflow)
+        self.frames(4)
+
+    def saved(self) -> dict:
+        """The workflow as it would be saved, in the form of its JSON."""
+        return json.loads(self.page.evaluate("() => JSON.stringify(window.app.graph.serialize())"))
+
+    def prompt(self) -> dict:
+        """What would be queued, in API format."""
+        return self.page.evaluate("async () => (await window.app.graphToPrompt()).output")
+
+    def node(self, kind: str) -> str:
+        """The id of the first node of a type."""
+        return str(next(node["id"] for node in self.saved()["nodes"] if node["type"] == kind))
+
+    def value(self, node: str, name: str):
+        return self.on(node, "(node, name) => node.widgets.find((w) => w.name === name).value", name)
+
+    def set(self, node: str, name: str, value) -> None:
+        """Set an input as the front end's own widgets do."""
+        self.on(
+            node,
+            "(node, [name, value]) => { const w = node.widgets.find((w) => w.name === name);"
+            " w.value = value; w.callback?.(value, window.app.canvas, node); }",
+            [name, value],
+        )
+        self.frames()
+
+    def on(self, node: str, function: str, argument=None):
+        """Call `function(node, argument)` in the page."""
+        return self.page.evaluate(
+            "([id, argument]) => { const graph = window.app.canvas.graph;"
+            " const node = graph.getNodeById(id) ?? graph.getNodeById(Number(id)); return (" + function + ")(node, argument); }",
+            [node, argument],
+        )
+
+    def record(self) -> None:
+        """Take the workflow as it is for a step of undo."""
+        self.page.evaluate(
+            "() => { const t = window.app.extensionManager.workflow.activeWorkflow.changeTracker;"
+            " (t.captureCanvasState ?? t.checkState).call(t); }"
+        )
+
+    def undo(self) -> None:
+        self.page.evaluate("() => window.app.extensionManager.workflow.activeWorkflow.changeTracker.undo()")
+        self.frames(4)
+
+    def run(self, timeout: float = 120) -> None:
+        """Queue the workflow as it is and wait until nothing runs."""
+        self.page.evaluate(
+            """() => { window.p2pDone = new Promise((done, fail) => {
+                 const api = window.app.api;
+                 api.addEventListener("execution_success", () => done(), { once: true });
+                 api.addEventListener("execution_error", (e) => fail(new Error(JSON.stringify(e.detail))), { once: true });
+               }); window.app.queuePrompt(0); }"""
+        )
+        self.page.set_default_timeout(timeout * 1000)
+        self.page.evaluate("() => window.p2pDone")
+        self.page.set_default_timeout(10_000)
+        self.frames(3)
+
+    # -- looking --
+
+    def show(self, *nodes: str, scale: float = 1.0) -> None:
+        """Put nodes into the window's upper left, at a scale of the canvas."""
+        self.page.evaluate(
+            """([ids, scale]) => {
+                 const { canvas } = window.app;
+                 const nodes = ids.map((id) => canvas.graph.getNodeById(id) ?? canvas.graph.getNodeById(Number(id)));
+                 canvas.ds.scale = scale;
+                 canvas.ds.offset[0] = 110 / scale - Math.min(...nodes.map((n) => n.pos[0]));
+                 canvas.ds.offset[1] = 110 / scale - Math.min(...nodes.map((n) => n.pos[1]));
+                 canvas.setDirty(true, true);
+               }""",
+            [list(nodes), scale],
+        )
+        self.frames(6)
+
+    def view(self, node: str, name: str = "") -> Locator:
+        """The view in a node, as it is on the page."""
+        self.on(node, "(node) => { for (const w of node.widgets) if (w.element?.classList.contains('p2p-view')) w.element.id = `view-${node.id}`; }")
+        return self.page.locator(f"#view-{node}{name}")
+
+    def theme(self, name: str) -> None:
+        self.page.evaluate("(name) => window.app.extensionManager.setting.set('Comfy.ColorPalette', name)", name)
+        self.frames(3)

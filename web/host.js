@@ -1,0 +1,160 @@
+/**
+ * The front end, as the views see it: a place in a node, the node's inputs, its results and its history.
+ *
+ * The only module that imports the front end. It stays on the V1 hooks, which the classic canvas and
+ * Nodes 2.0 share, and sets nothing on the front end's prototypes.
+ */
+import { api } from "../../scripts/api.js";
+import { app } from "../../scripts/app.js";
+
+const MARGIN = 8;
+
+/** Views of the nodes that are in a graph. */
+const views = new Set();
+let pending = false;
+
+/**
+ * Put a view at the end of a node.
+ *
+ * The view never holds a value: `refresh` draws it anew from the node's inputs, its results and its
+ * upstream whenever one of them may have changed, and has to be cheap and idempotent.
+ *
+ * @param node an LGraphNode, in the `nodeCreated` hook
+ * @param view { name, element, height(): pixels wanted, refresh() }
+ */
+export function addView(node, view) {
+  const { name, element } = view;
+  element.classList.add("p2p-view");
+  forwardPanning(element);
+  const inputs = [...(node.widgets ?? [])];
+  const widget = node.addDOMWidget(name, `p2p_${name}`, element, {
+    serialize: false, // kept out of the prompt
+    hideOnZoom: false,
+    hideInPanel: true, // the side panel would take the element out of the node
+    margin: MARGIN,
+    getMinHeight: () => view.height() + 2 * MARGIN, // the classic canvas; grows the node if it must
+    getValue: () => "",
+    setValue: () => {},
+  });
+  widget.serialize = false; // kept out of the workflow
+
+  for (const input of inputs) chain(input, "callback", refreshViews);
+  for (const hook of ["onConfigure", "onConnectionsChange", "onExecuted"]) chain(node, hook, refreshViews);
+  chain(node, "onAdded", () => {
+    views.add(view);
+    refreshViews();
+  });
+  chain(node, "onRemoved", () => views.delete(view));
+}
+
+/** Draw all views anew, once, before the next frame. */
+export function refreshViews() {
+  if (pending) return;
+  pending = true;
+  requestAnimationFrame(() => {
+    pending = false;
+    for (const view of views) {
+      try {
+        view.refresh();
+        // Nodes 2.0 lays out by CSS alone.
+        view.element.style.minHeight = `${view.height()}px`;
+      } catch (error) {
+        console.error(`prompt-to-prompt: ${view.name} can't be drawn; the node works without it.`, error);
+      }
+    }
+  });
+}
+
+// Dispatched whenever the workflow differs from its last recorded state: links, undo, nodes elsewhere.
+api.addEventListener("graphChanged", refreshViews);
+
+// -- inputs -----------------------------------------------------------------------------------------
+
+/** The widget of an input. Looked up each time: the front end may put another object in its place. */
+export function widgetOf(node, name) {
+  return node.widgets?.find((widget) => widget.name === name);
+}
+
+/** Set an input the way a user does, so that whoever else listens hears of it. */
+export function setInput(node, name, value) {
+  const widget = widgetOf(node, name);
+  if (!widget || widget.value === value) return;
+  const before = widget.value;
+  widget.value = value;
+  widget.callback?.(widget.value, app.canvas, node);
+  node.onWidgetChanged?.(name, widget.value, before, widget);
+  node.graph?.setDirtyCanvas(true, true);
+}
+
+/** End of a gesture: what it changed is one step of undo. */
+export function recordChange() {
+  const tracker = app.extensionManager?.workflow?.activeWorkflow?.changeTracker;
+  (tracker?.captureCanvasState ?? tracker?.checkState)?.call(tracker);
+}
+
+// -- results ----------------------------------------------------------------------------------------
+
+/** What the node reported when it last ran; undefined if it didn't, or if the page was reloaded since. */
+export function outputOf(node) {
+  const graph = node.graph;
+  const inside = graph && app.graph && graph !== (app.rootGraph ?? app.graph.rootGraph ?? app.graph);
+  return app.nodeOutputs?.[inside ? `${graph.id}:${node.id}` : String(node.id)] ?? undefined;
+}
+
+/** Where a picture that a node reported as { filename, subfolder, type } can be had. */
+export function pictureUrl(file) {
+  return api.apiURL(`/view?${new URLSearchParams(file)}`);
+}
+
+/** Every graph there is: the workflow and its subgraphs. */
+export function allGraphs() {
+  const root = app.rootGraph ?? app.graph?.rootGraph ?? app.graph;
+  return root ? [root, ...(root.subgraphs?.values() ?? [])] : [];
+}
+
+// -- plumbing ---------------------------------------------------------------------------------------
+
+/** Call `after` whenever `object[name]` is called, on this object alone. */
+function chain(object, name, after) {
+  const before = object[name];
+  object[name] = function (...args) {
+    const result = before?.apply(this, args);
+    after();
+    return result;
+  };
+}
+
+/**
+ * In the classic canvas an element lies over the canvas and would swallow zooming and panning: hand on
+ * what it has no use for. Nodes 2.0 listens around the node itself.
+ */
+function forwardPanning(element) {
+  const isClassic = () => element.closest(".dom-widget");
+  const forward = (event, isPan, process) => isClassic() && isPan(event) && app.canvas[process](event);
+  element.addEventListener("pointerdown", (event) => forward(event, (e) => e.button === 1, "processMouseDown"));
+  element.addEventListener("pointermove", (event) => forward(event, (e) => e.buttons & 4, "processMouseMove"));
+  element.addEventListener("pointerup", (event) => forward(event, (e) => e.button === 1, "processMouseUp"));
+  element.addEventListener("wheel", (event) => {
+    if (!isClassic() || (!event.ctrlKey && scrolls(event, element))) return;
+    event.preventDefault();
+    app.canvas.processMouseWheel(event);
+  });
+  // Or dragging in the view would drag the node.
+  element.addEventListener("pointerdown", (event) => event.button === 0 && event.stopPropagation());
+  // Keys that mean something in a view mustn't also move or delete the node.
+  const keys = /^(Arrow|Page|Home$|End$|Enter$| $|Delete$|Backspace$)/;
+  element.addEventListener("keydown", (event) => {
+    if (!event.ctrlKey && !event.metaKey && keys.test(event.key)) event.stopPropagation();
+  });
+}
+
+/** Whether something between the event's target and `element` scrolls that way. */
+function scrolls(event, element) {
+  const sideways = event.shiftKey || Math.abs(event.deltaX) > Math.abs(event.deltaY);
+  for (let at = event.target; at && at !== element.parentElement; at = at.parentElement) {
+    const { overflowX, overflowY } = getComputedStyle(at);
+    if (sideways && overflowX === "auto" && at.scrollWidth > at.clientWidth) return true;
+    if (!sideways && overflowY === "auto" && at.scrollHeight > at.clientHeight + 1) return true;
+  }
+  return false;
+}

@@ -1,0 +1,33 @@
+/** The pack's extension of the canvas: which node gets which view. The nodes work without any of it. */
+import { app } from "../../scripts/app.js";
+import { addAlignmentView } from "./alignment_view.js";
+import { addCompareView } from "./compare_view.js";
+import { refreshViews } from "./host.js";
+import { addScheduleEditor } from "./schedule_editor.js";
+import { addWordPicker } from "./word_picker.js";
+
+const VIEWS = {
+  PromptPairAlign: addAlignmentView,
+  AttentionInjectSchedule: addScheduleEditor,
+  P2PCompare: addCompareView,
+  AttentionReweight: (node) =>
+    addWordPicker(node, [{ input: "words", label: "words", from: "edits" }], {
+      slider: { input: "scale", label: "scale", min: -10, max: 10, step: 0.05, neutral: 1 },
+    }),
+  AttentionLocalBlend: (node) =>
+    addWordPicker(node, [
+      { input: "source_words", label: "source", from: "source" },
+      { input: "edit_words", label: "edit", from: "edits" },
+      { input: "subtract_words", label: "subtract", from: "both" },
+    ]),
+};
+
+app.registerExtension({
+  name: "prompt-to-prompt.views",
+  nodeCreated(node) {
+    VIEWS[node.comfyClass]?.(node);
+  },
+  afterConfigureGraph: refreshViews,
+  // Results that come back with a workflow's tab or out of the history.
+  onNodeOutputsUpdated: refreshViews,
+});
