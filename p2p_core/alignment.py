@@ -43,8 +43,8 @@ class Alignment:
     links: tuple[Link, ...]
 
     def matrix(self) -> torch.Tensor:
-        """`A`, float32 [source_length, edit_length], entries in [0, 1]."""
-        a = torch.zeros(self.source_length, self.edit_length)
+        """`A`, float64 [source_length, edit_length], entries in [0, 1]."""
+        a = torch.zeros(self.source_length, self.edit_length, dtype=torch.float64)
         for link in self.links:
             for s in link.sources:
                 for e in link.edits:
@@ -52,8 +52,8 @@ class Alignment:
         return a
 
     def taken(self) -> torch.Tensor:
-        """float32 [edit_length]: 1 where the edit's token takes the source's map, 0 where it keeps its own."""
-        taken = torch.zeros(self.edit_length)
+        """float64 [edit_length]: 1 where the edit's token takes the source's map, 0 where it keeps its own."""
+        taken = torch.zeros(self.edit_length, dtype=torch.float64)
         for link in self.links:
             taken[list(link.edits)] = 1
         return taken

@@ -30,8 +30,8 @@ class StepEdit:
         self.variant = variant
         self._self_strength = schedule.self_strength_at(step, steps)
         self._cross_strength = schedule.cross_strength_at(step, steps)
-        self._strengths = torch.tensor(schedule.cross_strengths(len(variant.prompt), step, steps))
-        self._weights = torch.tensor(variant.weights(step, steps))
+        self._strengths = torch.tensor(schedule.cross_strengths(len(variant.prompt), step, steps), dtype=torch.float64)
+        self._weights = torch.tensor(variant.weights(step, steps), dtype=torch.float64)
         self._aligned = lru_cache(maxsize=None)(self._aligned)
 
     def injection(self, layer: Layer, like: torch.Tensor, aligned: bool = True, weighted: bool = True):
@@ -62,11 +62,11 @@ class StepEdit:
     def _aligned(self, reached: bool, weighted: bool, device: torch.device, dtype: torch.dtype) -> Injection | None:
         alignment = self.variant.alignment
         a = self._strengths * alignment.taken() * reached
-        w = self._weights if weighted else torch.ones(len(a))
+        w = self._weights if weighted else torch.ones_like(a)
         if not a.any() and (w == 1).all():
             return None
         keep = (1 - a) * w
         return Injection(
-            inject=(alignment.matrix() * (a * w)).to(device, dtype) if a.any() else None,
-            keep=keep.to(device, dtype) if keep.any() or not a.any() else None,
+            inject=(alignment.matrix() * (a * w)).to(dtype).to(device) if a.any() else None,
+            keep=keep.to(dtype).to(device) if keep.any() or not a.any() else None,
         )
