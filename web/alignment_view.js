@@ -5,7 +5,7 @@
  * before the first run, it shows in grey how the words are likely to be paired.
  */
 import { el, roving, show, svg } from "./draw.js";
-import { addView, outputOf } from "./host.js";
+import { addView, outputsOf } from "./host.js";
 import { previewOf, wordsOf } from "./prompts.js";
 import { inputOf, isConnected } from "./upstream.js";
 
@@ -39,15 +39,16 @@ export function addAlignmentView(node) {
   };
   // Chips can be measured only while they are on the page; what is measured never changes the node's size.
   new ResizeObserver(() => drawn && place(drawn, track)).observe(scroller);
-  addView(node, { name: "alignment", element, height: () => HEIGHT, refresh });
+  addView(node, { name: "alignment view", width: 380, element, height: () => HEIGHT, refresh });
 }
 
 /** What there is to show: { alignment, preview, status, hint }. */
 function stateOf(node) {
   const [source, edit, mode] = ["source_prompt", "edit_prompt", "mode"].map((name) => inputOf(node, name));
-  const result = outputOf(node)?.p2p_alignment?.[0];
-  const made = { source_prompt: source, edit_prompt: edit, mode };
-  if (result && Object.entries(made).every(([name, value]) => isMadeFrom(value, result[name]))) {
+  const made = Object.entries({ source_prompt: source, edit_prompt: edit, mode });
+  const results = outputsOf(node).flatMap((output) => output.p2p_alignment ?? []);
+  const result = results.find((result) => made.every(([name, value]) => isMadeFrom(value, result[name])));
+  if (result) {
     return { alignment: result, status: "Tokens as encoded" };
   }
   if (source === undefined || edit === undefined) {

@@ -5,7 +5,7 @@
  * over the pictures; a click keeps it there.
  */
 import { el, linesOf, onDrag, roving, show, toggle } from "./draw.js";
-import { addView, outputOf, pictureUrl, refreshViews } from "./host.js";
+import { addView, outputsOf, pictureUrl, refreshViews } from "./host.js";
 
 const STAGE = 240;
 const LINE = 26;
@@ -135,12 +135,12 @@ export function addCompareView(node) {
     const head = result.edits > 1 || result.batch > 1 ? LINE + 4 : 0;
     return STAGE + head + 4 + LINE * lines.reduce((sum, n) => sum + n, 0);
   };
-  addView(node, { name: "compare", element, height, refresh });
+  addView(node, { name: "compare view", width: 340, element, height, refresh });
 }
 
 /** The node's result, with how many edits of how many pictures it is; null without one. */
 function resultOf(node) {
-  const output = outputOf(node);
+  const [output] = outputsOf(node);
   if (!output?.p2p_source?.length || !output.p2p_edited?.length) return null;
   const batch = output.p2p_source.length;
   const empty = { p2p_heat: [], p2p_prompts: [], p2p_difference: [] };

@@ -20,14 +20,15 @@ let pending = false;
  * upstream whenever one of them may have changed, and has to be cheap and idempotent.
  *
  * @param node an LGraphNode, in the `nodeCreated` hook
- * @param view { name, element, height(): pixels wanted, refresh() }
+ * @param view { name, element, width: pixels of a new node, height(): pixels wanted, refresh() };
+ *   the name is one that no input of the node has
  */
 export function addView(node, view) {
-  const { name, element } = view;
+  const { name, element, width = 0 } = view;
   element.classList.add("p2p-view");
   forwardPanning(element);
   const inputs = [...(node.widgets ?? [])];
-  const widget = node.addDOMWidget(name, `p2p_${name}`, element, {
+  const widget = node.addDOMWidget(name, `p2p_${name.replace(" ", "_")}`, element, {
     serialize: false, // kept out of the prompt
     hideOnZoom: false,
     hideInPanel: true, // the side panel would take the element out of the node
@@ -37,11 +38,13 @@ export function addView(node, view) {
     setValue: () => {},
   });
   widget.serialize = false; // kept out of the workflow
+  // A node that is being loaded gets its saved size after this.
+  if (node.size[0] < width) node.setSize([width, node.size[1]]);
 
   for (const input of inputs) chain(input, "callback", refreshViews);
   for (const hook of ["onConfigure", "onConnectionsChange", "onExecuted"]) chain(node, hook, refreshViews);
   chain(node, "onAdded", () => {
-    views.add(view);
+    views.add(Object.assign(view, { node }));
     refreshViews();
   });
   chain(node, "onRemoved", () => views.delete(view));
@@ -94,11 +97,46 @@ export function recordChange() {
 
 // -- results ----------------------------------------------------------------------------------------
 
-/** What the node reported when it last ran; undefined if it didn't, or if the page was reloaded since. */
-export function outputOf(node) {
-  const graph = node.graph;
-  const inside = graph && app.graph && graph !== (app.rootGraph ?? app.graph.rootGraph ?? app.graph);
-  return app.nodeOutputs?.[inside ? `${graph.id}:${node.id}` : String(node.id)] ?? undefined;
+/** Results of nodes that a run didn't execute again, by the front end's key. */
+const cached = new Map();
+
+/**
+ * What a node reported, newest first: by the front end, and by a run that took it from the server's cache.
+ * Empty if it never ran since the page was loaded.
+ */
+export function outputsOf(node) {
+  const key = keyOf(node.graph, node.id);
+  return [app.nodeOutputs?.[key], cached.get(key)].filter(Boolean);
+}
+
+/** The front end's key of a node's output: its id, in a subgraph after the graph's. */
+function keyOf(graph, id) {
+  return graph && graph !== rootGraph() ? `${graph.id}:${id}` : String(id);
+}
+
+// After a reload the page knows no results, and the server sends none for what it has in its cache and
+// nobody needs. Its history has them.
+api.addEventListener("execution_cached", ({ detail: { nodes, prompt_id } }) => {
+  const finish = async ({ detail }) => {
+    if (detail.prompt_id !== prompt_id) return;
+    api.removeEventListener("execution_success", finish);
+    const wanted = nodes.map(locate).filter((found) => found && [...views].some((view) => view.node === found.node));
+    if (!wanted.some(({ key }) => !app.nodeOutputs?.[key])) return;
+    const response = await api.fetchApi(`/history/${prompt_id}`);
+    const outputs = response.ok ? (await response.json())[prompt_id]?.outputs : null;
+    for (const { id, key } of wanted) if (outputs?.[id]) cached.set(key, outputs[id]);
+    refreshViews();
+  };
+  api.addEventListener("execution_success", finish);
+});
+
+/** The node that the server calls by an id such as "3", or "7:3" in a subgraph. */
+function locate(id) {
+  const path = String(id).split(":");
+  const last = path.pop();
+  const graph = path.reduce((outer, host) => outer && nodeIn(outer, host)?.subgraph, rootGraph());
+  const node = graph && nodeIn(graph, last);
+  return node && { id, node, key: keyOf(graph, last) };
 }
 
 /** Where a picture that a node reported as { filename, subfolder, type } can be had. */
@@ -106,10 +144,19 @@ export function pictureUrl(file) {
   return api.apiURL(`/view?${new URLSearchParams(file)}`);
 }
 
+// -- graphs -----------------------------------------------------------------------------------------
+
+const rootGraph = () => app.rootGraph ?? app.graph?.rootGraph ?? app.graph;
+
 /** Every graph there is: the workflow and its subgraphs. */
 export function allGraphs() {
-  const root = app.rootGraph ?? app.graph?.rootGraph ?? app.graph;
+  const root = rootGraph();
   return root ? [root, ...(root.subgraphs?.values() ?? [])] : [];
+}
+
+/** A node by its id, which is a number in some front ends and text in others. */
+export function nodeIn(graph, id) {
+  return graph.getNodeById(id) ?? graph.nodes.find((node) => String(node.id) === String(id));
 }
 
 // -- plumbing ---------------------------------------------------------------------------------------

@@ -151,7 +151,7 @@ export function addScheduleEditor(node) {
     choice.focus({ preventScroll: true }); // what had the focus is gone
   }
 
-  addView(node, { name: "schedule", element, height: () => AROUND + ROW * barsOf(node).length, refresh });
+  addView(node, { name: "schedule editor", width: 340, element, height: () => AROUND + ROW * barsOf(node).length, refresh });
 }
 
 /** The windows that the inputs say, in order: { key, label, start, end, strength, locked, error }. */

@@ -1,5 +1,5 @@
 /** Where an input's value comes from: through reroutes, bypassed nodes and the walls of subgraphs. */
-import { allGraphs, widgetOf } from "./host.js";
+import { allGraphs, nodeIn, widgetOf } from "./host.js";
 
 const NEVER = 2; // LiteGraph's node modes
 const BYPASS = 4;
@@ -31,7 +31,7 @@ export function originOf(node, input, path = []) {
     }
 
     // Into a subgraph from below: on with what is connected to its output.
-    let origin = graph.getNodeById(link.origin_id);
+    let origin = nodeIn(graph, link.origin_id);
     while (origin?.subgraph && origin.mode !== BYPASS) {
       if (origin.mode === NEVER) return null;
       path.push(origin);
@@ -39,7 +39,7 @@ export function originOf(node, input, path = []) {
       link = graph.outputNode?.slots?.[link.origin_slot]?.getLinks?.()[0];
       if (!link) return null;
       if (isBoundary(graph, link)) break;
-      origin = graph.getNodeById(link.origin_id);
+      origin = nodeIn(graph, link.origin_id);
     }
     if (!origin || origin.mode === NEVER) return null;
     if (origin.subgraph && origin.mode !== BYPASS) {
@@ -108,7 +108,7 @@ export function stepsAfter(node) {
   for (const at of seen) {
     for (const link of allLinks(at.graph)) {
       if (String(link.origin_id) !== String(at.id)) continue;
-      const next = at.graph.getNodeById(link.target_id);
+      const next = nodeIn(at.graph, link.target_id);
       if (next?.comfyClass === "P2PSampler") return inputOf(next, "steps");
       if (next && at.outputs?.[link.origin_slot]?.type === "P2P_EDIT") seen.add(next);
     }

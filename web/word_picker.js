@@ -35,7 +35,7 @@ export function addWordPicker(node, rows, { slider } = {}) {
     const lines = rows.map(({ input, from }) => linesOf(chipTexts(node, input, wordsFor(prompts, from)), width));
     return lines.reduce((sum, n) => sum + Math.min(n, 5) * LINE, 0) + (weight ? LINE + 4 : 0);
   };
-  addView(node, { name: "words", element, height, refresh });
+  addView(node, { name: "word picker", width: 300, element, height, refresh });
 }
 
 /** The words of each prompt that a row offers, or null where there are none to be known. */

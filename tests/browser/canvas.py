@@ -61,6 +61,32 @@ class Canvas:
         self.page.evaluate("async (json) => { await window.app.loadGraphData(json); }", workflow)
         self.frames(4)
 
+    def build(self, nodes: dict[str, tuple], links: list[tuple[str, str, str, str]]) -> None:
+        """A new workflow: name -> (type, {input: value}, [x, y]), and (name, output, name, input). Ids are 1, 2, ..."""
+        self.page.evaluate(
+            """async ([nodes, links]) => {
+                 await window.app.loadGraphData({ version: 0.4, last_node_id: 0, last_link_id: 0, nodes: [], links: [], groups: [], config: {}, extra: {} });
+                 const { graph } = window.app;
+                 const made = {};
+                 for (const [name, [type, values, pos]] of Object.entries(nodes)) {
+                   const node = (made[name] = window.LiteGraph.createNode(type));
+                   node.pos = pos;
+                   graph.add(node);
+                   for (const [input, value] of Object.entries(values)) {
+                     const widget = node.widgets.find((w) => w.name === input);
+                     widget.value = value;
+                     widget.callback?.(value, window.app.canvas, node);
+                   }
+                 }
+                 for (const [from, output, to, input] of links)
+                   made[from].connect(made[from].outputs.findIndex((o) => o.name === output || o.label === output), made[to],
+                     made[to].inputs.findIndex((i) => i.name === input));
+               }""",
+            [nodes, links],
+        )
+        self.record()
+        self.frames(4)
+
     def saved(self) -> dict:
         """The workflow as it would be saved, in the form of its JSON."""
         return json.loads(self.page.evaluate("() => JSON.stringify(window.app.graph.serialize())"))
