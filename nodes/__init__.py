@@ -7,7 +7,9 @@ from .attention_maps import P2PAttentionMaps
 from .compare import P2PCompare
 from .demo_model import P2PDemoModel
 from .inject_schedule import AttentionInjectSchedule
+from .layer_study import P2PLayerStudy
 from .local_blend import AttentionLocalBlend
+from .model_report import P2PModelReport
 from .prompt_pair_align import PromptPairAlign
 from .reweight import AttentionReweight
 from .sampler import P2PGuider, P2PSampler
@@ -23,6 +25,8 @@ NODES = [
     P2PAttentionMaps,
     P2PCompare,
     P2PSweep,
+    P2PLayerStudy,
+    P2PModelReport,
     P2PDemoModel,
 ]
 

@@ -1,0 +1,88 @@
+from comfy_api.latest import io
+
+from ..p2p_core.charts import study_chart
+from ..p2p_core.hosts.comfy import attention_layers
+from ..p2p_core.hosts.parts import sample_parts
+from ..p2p_core.pictures import Sheet, to_pillow, to_tensor
+from ..p2p_core.study import ATTENTIONS, EVERYTHING, GROUPINGS, findings, groups, study, table
+from .sampling_inputs import decode, how_it_is_sampled, in_what_parts, what_is_sampled
+from .wire import schema
+
+
+class P2PLayerStudy(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return schema(
+            node_id="P2PLayerStudy",
+            display_name="Layer Study (P2P)",
+            description=(
+                "Which layers matter: injects the source's attention into one group of layers at a time, and into all "
+                "but that group, and measures how far the edit moves and how much of the source it keeps."
+            ),
+            search_aliases=["ablation", "which layers", "blocks"],
+            inputs=[
+                *what_is_sampled(),
+                *how_it_is_sampled(),
+                io.Combo.Input(
+                    "by",
+                    options=list(GROUPINGS),
+                    default="block",
+                    tooltip="How layers are grouped: each block, the blocks of one resolution, or input, middle and output.",
+                ),
+                io.Combo.Input(
+                    "attention",
+                    options=list(ATTENTIONS),
+                    default="both",
+                    tooltip="Which attention is injected in all of the trials: the edit's both, or one of them.",
+                ),
+                *in_what_parts(),
+            ],
+            outputs=[
+                io.String.Output("report", display_name="report", tooltip="The measures as a table; PreviewAny shows it."),
+                io.Image.Output("chart", display_name="chart", tooltip="The measures as bars."),
+                io.Image.Output("sheet", display_name="sheet", tooltip="The pictures that were measured."),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model,
+        edit,
+        negative,
+        latent_image,
+        vae,
+        seed,
+        steps,
+        cfg,
+        sampler_name,
+        scheduler,
+        denoise,
+        by,
+        attention,
+        trajectory="dual",
+        rows_at_once=8,
+    ) -> io.NodeOutput:
+        parts = groups(attention_layers(model), by, *latent_image["samples"].shape[-2:])
+        trials = study(edit, parts, attention)
+        sampling = (seed, steps, cfg, sampler_name, scheduler, denoise, trajectory, rows_at_once)
+        source, edited = sample_parts(model, trials, negative, latent_image, *sampling)
+        before, after = decode(vae, source), decode(vae, edited)
+        found = findings(parts, before, after)
+        title = f"{edit.source.text}  →  {edit.variants[0].prompt.text}"
+        chart = study_chart(found, title)
+        return io.NodeOutput(table(found), to_tensor([chart]), to_tensor([_sheet(before, after, parts, title)]))
+
+
+def _sheet(before, after, parts, title: str):
+    """The first picture of the batch: a row for each group, after one for all layers."""
+    source, pictures = to_pillow(before[0]), [to_pillow(image) for image in after[:: len(before)]]
+    every, nothing, *rest = pictures
+    cells = [[source, every, nothing], *([None, *pair] for pair in zip(rest[: len(parts)], rest[len(parts) :]))]
+    captions = [EVERYTHING, *(part.label for part in parts)]
+    return Sheet(
+        cells,
+        columns=[[("source", True)], [("injected only here", False)], [("everywhere but here", False)]],
+        rows=[[(caption, False)] for caption in captions],
+        title=title,
+    ).draw()

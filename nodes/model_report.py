@@ -1,0 +1,47 @@
+from comfy_api.latest import io
+
+from ..p2p_core.charts import model_picture
+from ..p2p_core.hosts.comfy import attention_layers
+from ..p2p_core.pictures import to_tensor
+from ..p2p_core.report import PIXELS, model_report
+from .wire import schema
+
+
+class P2PModelReport(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return schema(
+            node_id="P2PModelReport",
+            display_name="Model Report (P2P)",
+            description=(
+                "Lists every attention layer of a model: block, self or cross, tokens, heads, head size. For choosing "
+                "blocks in AttentionInjectSchedule and P2PAttentionMaps."
+            ),
+            search_aliases=["attention layers", "model info"],
+            inputs=[
+                io.Model.Input("model", tooltip="SD 1.x, SD 2.x or SDXL."),
+                io.Int.Input(
+                    "width",
+                    default=512,
+                    min=64,
+                    max=16384,
+                    step=8,
+                    optional=True,
+                    tooltip="Width of the picture in pixels, for the numbers of tokens.",
+                ),
+                io.Int.Input(
+                    "height", default=512, min=64, max=16384, step=8, optional=True, tooltip="Height of the picture in pixels."
+                ),
+            ],
+            outputs=[
+                io.String.Output("report", display_name="report", tooltip="A table; PreviewAny shows it."),
+                io.Image.Output("picture", display_name="picture", tooltip="The blocks, each as wide as its grid."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, model, width=512, height=512) -> io.NodeOutput:
+        layers, name = attention_layers(model), type(model.model.model_config).__name__.strip("_").removesuffix("Config")
+        size = height // PIXELS, width // PIXELS
+        picture = model_picture(layers, f"{name}: attention at {width} x {height} pixels", *size)
+        return io.NodeOutput(model_report(layers, name, *size), to_tensor([picture]))
