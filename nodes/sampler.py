@@ -3,6 +3,7 @@ from comfy_api.latest import io
 
 from ..p2p_core.hosts.comfy import SAMPLER_NAMES, SCHEDULER_NAMES, EditGuider, sample
 from ..p2p_core.rows import TRAJECTORIES
+from .wanted import is_connected, is_wanted_now
 from .wire import P2PEdit, P2PMaps, schema
 
 MAPS_OUTPUT = 2
@@ -83,6 +84,11 @@ class P2PSampler(io.ComfyNode):
         )
 
     @classmethod
+    def fingerprint_inputs(cls, **_):
+        """Maps that nobody asks for are not made; when someone does, the node has to run again."""
+        return is_wanted_now(MAPS_OUTPUT)
+
+    @classmethod
     def execute(
         cls,
         model,
@@ -99,7 +105,7 @@ class P2PSampler(io.ComfyNode):
         source=None,
         edited=None,
     ) -> io.NodeOutput:
-        keep_maps = _is_connected(cls.hidden.prompt, cls.hidden.unique_id, MAPS_OUTPUT)
+        keep_maps = is_connected(cls.hidden.prompt, cls.hidden.unique_id, MAPS_OUTPUT)
         guider = EditGuider(model, edit, negative, cfg, source, edited, trajectory, keep_maps)
         latents, run = sample(guider, latent_image, seed, steps, sampler_name, scheduler, denoise)
         batch = len(latent_image["samples"])
@@ -108,12 +114,6 @@ class P2PSampler(io.ComfyNode):
         return io.NodeOutput(
             {**latent_image, "samples": latents[:batch]}, {**rest, "samples": latents[batch:]}, run.maps(), masks
         )
-
-
-def _is_connected(prompt: dict | None, node_id: str | None, output: int) -> bool:
-    """Whether any node of the workflow takes an output: maps that nobody asks for are not made."""
-    links = (value for node in (prompt or {}).values() for value in node.get("inputs", {}).values())
-    return any(isinstance(link, list) and [str(link[0]), link[1]] == [str(node_id), output] for link in links)
 
 
 class P2PGuider(io.ComfyNode):
