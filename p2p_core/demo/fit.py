@@ -1,4 +1,5 @@
 """A training loop that can be killed at any moment and goes on where it was."""
+
 from __future__ import annotations
 
 import copy
@@ -26,8 +27,19 @@ def save(path: Path, state: dict) -> None:
     os.replace(partial, path)
 
 
-def fit(name: str, module: nn.Module, loss: Callable[[torch.Generator], torch.Tensor], *, steps: int, lr: float,
-        folder: Path, weight_decay: float = 0.01, warmup: int = 100, decay: float = 0.999, every: int = 180) -> nn.Module:
+def fit(
+    name: str,
+    module: nn.Module,
+    loss: Callable[[torch.Generator], torch.Tensor],
+    *,
+    steps: int,
+    lr: float,
+    folder: Path,
+    weight_decay: float = 0.01,
+    warmup: int = 100,
+    decay: float = 0.999,
+    every: int = 180,
+) -> nn.Module:
     """Trains `module` (its parameters that require gradients) on `loss` and returns its moving average.
 
     loss: called with a CPU generator seeded by the step, so that a resumed run draws what the unbroken one would have.
@@ -65,11 +77,18 @@ def fit(name: str, module: nn.Module, loss: Callable[[torch.Generator], torch.Te
         total += value.item()
         now = time.monotonic()
         if now - reported > 30 or step == steps:
-            print(f"{name} {step}/{steps} loss {total / (step - since):.4f} {(now - reported) / (step - since):.2f} s/step",
-                  flush=True)
+            mean, seconds = total / (step - since), (now - reported) / (step - since)
+            print(f"{name} {step}/{steps} loss {mean:.4f} {seconds:.2f} s/step", flush=True)
             reported, since, total = now, step, 0.0
         if now - saved > every or step == steps:
-            save(path, {"step": step, "module": module.state_dict(), "average": average.state_dict(),
-                        "optimizer": optimizer.state_dict()})
+            save(
+                path,
+                {
+                    "step": step,
+                    "module": module.state_dict(),
+                    "average": average.state_dict(),
+                    "optimizer": optimizer.state_dict(),
+                },
+            )
             saved = now
     return average

@@ -5,6 +5,7 @@
 
 Needs diffusers and transformers. Nodes do not: in ComfyUI the host's own classes are filled from the same file.
 """
+
 from __future__ import annotations
 
 import torch
@@ -15,9 +16,18 @@ from . import layout
 from .words import PADDED, token_ids, tokenize
 
 UNET_CONFIG = {  # in ComfyUI's words
-    "image_size": 16, "in_channels": 4, "out_channels": 4, "model_channels": 64, "num_res_blocks": [1, 1, 1],
-    "channel_mult": [1, 2, 3], "transformer_depth": [1, 1, 1], "transformer_depth_output": [1, 1, 1, 1, 1, 1],
-    "transformer_depth_middle": 1, "context_dim": 128, "num_heads": 4}
+    "image_size": 16,
+    "in_channels": 4,
+    "out_channels": 4,
+    "model_channels": 64,
+    "num_res_blocks": [1, 1, 1],
+    "channel_mult": [1, 2, 3],
+    "transformer_depth": [1, 1, 1],
+    "transformer_depth_output": [1, 1, 1, 1, 1, 1],
+    "transformer_depth_middle": 1,
+    "context_dim": 128,
+    "num_heads": 4,
+}
 CLIP_CONFIG = {"hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 2, "num_attention_heads": 4}
 BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}  # Stable Diffusion's
 PIXELS_PER_LATENT = 8
@@ -27,16 +37,34 @@ def build(unet_config: dict = UNET_CONFIG, clip_config: dict = CLIP_CONFIG):
     """-> UNet2DConditionModel, CLIPTextModel, AutoencoderTiny with random weights."""
     levels = len(unet_config["channel_mult"])
     unet = UNet2DConditionModel(
-        sample_size=unet_config["image_size"], in_channels=unet_config["in_channels"],
-        out_channels=unet_config["out_channels"], layers_per_block=unet_config["num_res_blocks"][0],
+        sample_size=unet_config["image_size"],
+        in_channels=unet_config["in_channels"],
+        out_channels=unet_config["out_channels"],
+        layers_per_block=unet_config["num_res_blocks"][0],
         block_out_channels=[unet_config["model_channels"] * mult for mult in unet_config["channel_mult"]],
-        down_block_types=["CrossAttnDownBlock2D"] * levels, up_block_types=["CrossAttnUpBlock2D"] * levels,
-        cross_attention_dim=unet_config["context_dim"], attention_head_dim=unet_config["num_heads"],
-        norm_num_groups=32)  # attention_head_dim is diffusers' name for the number of heads here
-    text = CLIPTextModel(CLIPTextConfig(vocab_size=layout.VOCABULARY, max_position_embeddings=PADDED,
-                                        bos_token_id=49406, eos_token_id=49407, pad_token_id=49407, **clip_config))
-    vae = AutoencoderTiny(encoder_block_out_channels=(64,) * 4, decoder_block_out_channels=(64,) * 4,
-                          num_encoder_blocks=(1, 3, 3, 3), num_decoder_blocks=(3, 3, 3, 1), scaling_factor=1.0)
+        down_block_types=["CrossAttnDownBlock2D"] * levels,
+        up_block_types=["CrossAttnUpBlock2D"] * levels,
+        cross_attention_dim=unet_config["context_dim"],
+        attention_head_dim=unet_config["num_heads"],
+        norm_num_groups=32,
+    )  # attention_head_dim is diffusers' name for the number of heads here
+    text = CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=layout.VOCABULARY,
+            max_position_embeddings=PADDED,
+            bos_token_id=49406,
+            eos_token_id=49407,
+            pad_token_id=49407,
+            **clip_config,
+        )
+    )
+    vae = AutoencoderTiny(
+        encoder_block_out_channels=(64,) * 4,
+        decoder_block_out_channels=(64,) * 4,
+        num_encoder_blocks=(1, 3, 3, 3),
+        num_decoder_blocks=(3, 3, 3, 1),
+        scaling_factor=1.0,
+    )
     return unet, text, vae
 
 
@@ -57,7 +85,7 @@ def load(path=layout.FILE, device="cpu", dtype=torch.float32):
 
 
 def compact(text: CLIPTextModel) -> CLIPTextModel:
-    """Keeps only the token rows that captions use, in the order of `token_ids`: training then updates 44 rows, not 49,408.
+    """Keeps only the token rows that captions use, in the order of `token_ids`: training updates 44 rows, not 49,408.
 
     Rows that are zero, words that an older model lacks, start at random with the size of the others.
     """
@@ -74,8 +102,9 @@ def encode(text: CLIPTextModel, captions: list[str]) -> torch.Tensor:
 
 
 @torch.no_grad()
-def generate(unet, text, vae, captions: list[str], seeds: list[int], steps: int = 30, cfg: float = 5.0,
-             size: int = 128) -> torch.Tensor:
+def generate(
+    unet, text, vae, captions: list[str], seeds: list[int], steps: int = 30, cfg: float = 5.0, size: int = 128
+) -> torch.Tensor:
     """-> [captions, 3, size, size] in [0, 1], by DPM-Solver++(2M). Noise is drawn on the CPU, a seed a picture."""
     scheduler = DPMSolverMultistepScheduler(**BETAS, num_train_timesteps=1000, timestep_spacing="linspace")
     scheduler.set_timesteps(steps)

@@ -11,12 +11,13 @@ a place) comes from the random generators, so a caption stands for many pictures
 Glyphs: Noto Color Emoji (Google, SIL Open Font License 1.1; Debian package fonts-noto-color-emoji), drawn only
 while training and testing. Nobody who merely uses the model needs the font.
 """
+
 from __future__ import annotations
 
 import random
 import re
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -27,11 +28,12 @@ Box = tuple[float, float, float, float]  # x0, y0, x1, y1 as fractions of the pi
 @dataclass(frozen=True)
 class Glyph:
     """An emoji and where its head is; points are fractions of the glyph's own box."""
+
     char: str
-    aspect: float                             # width / height of the inked box
-    mouth: tuple[float, float] = (0.5, 0.5)   # centre of a smile
-    crown: tuple[float, float] = (0.5, 0.0)   # where the lower edge of a hat rests
-    grin: float = 0.48                        # width of a smile / height of the glyph
+    aspect: float  # width / height of the inked box
+    mouth: tuple[float, float] = (0.5, 0.5)  # centre of a smile
+    crown: tuple[float, float] = (0.5, 0.0)  # where the lower edge of a hat rests
+    grin: float = 0.48  # width of a smile / height of the glyph
 
 
 SUBJECTS = {
@@ -47,8 +49,14 @@ SUBJECTS = {
     "cow": Glyph("🐄", 1.17, (0.19, 0.38), (0.29, 0.18), 0.36),
 }
 OBJECTS = {
-    "car": Glyph("🚗", 1.58), "boat": Glyph("⛵", 0.91), "bus": Glyph("🚌", 1.47), "bicycle": Glyph("🚲", 1.39),
-    "box": Glyph("📦", 0.93), "cake": Glyph("🎂", 0.77), "chair": Glyph("🪑", 0.64), "pumpkin": Glyph("🎃", 1.05),
+    "car": Glyph("🚗", 1.58),
+    "boat": Glyph("⛵", 0.91),
+    "bus": Glyph("🚌", 1.47),
+    "bicycle": Glyph("🚲", 1.39),
+    "box": Glyph("📦", 0.93),
+    "cake": Glyph("🎂", 0.77),
+    "chair": Glyph("🪑", 0.64),
+    "pumpkin": Glyph("🎃", 1.05),
 }
 WORN = {"hat": Glyph("🎩", 1.21), "crown": Glyph("👑", 1.05)}
 COLOURS = {"red": 0, "yellow": 40, "green": 90, "blue": 160, "purple": 205}  # hue, 0..255
@@ -68,6 +76,7 @@ ADJECTIVES = ("smiling",)
 @dataclass(frozen=True)
 class Scene:
     """What a picture shows. None: the caption does not say it, or the thing is not there."""
+
     subject: str | None = None
     adjective: str | None = None
     worn: str | None = None
@@ -111,7 +120,8 @@ def _one_of(words) -> str:
 
 _CAPTION = re.compile(
     rf"(?:an? (?:{_one_of(ADJECTIVES)} )?{_one_of(SUBJECTS)}(?: wearing an? {_one_of(WORN)})?)?"
-    rf"(?: ?{_one_of(RELATIONS)} )?(?:an? (?:{_one_of(COLOURS)} )?{_one_of(OBJECTS)})?(?: {_one_of(PLACES)})?")
+    rf"(?: ?{_one_of(RELATIONS)} )?(?:an? (?:{_one_of(COLOURS)} )?{_one_of(OBJECTS)})?(?: {_one_of(PLACES)})?"
+)
 
 
 def parse(caption: str) -> Scene:
@@ -132,17 +142,22 @@ def sample(rng: random.Random) -> Scene:
         subject=rng.choice(list(SUBJECTS)) if shown != "object" else None,
         object=rng.choice(list(OBJECTS)) if shown != "subject" else None,
         relation=rng.choices(RELATIONS, (0.65, 0.35))[0] if shown == "both" else None,
-        place=rng.choice(list(PLACES)) if rng.random() < 0.75 else None)
+        place=rng.choice(list(PLACES)) if rng.random() < 0.75 else None,
+    )
     if scene.object and rng.random() < 0.5:
         scene = replace(scene, colour=rng.choice(list(COLOURS)))
     if scene.subject:
-        scene = replace(scene, adjective=rng.choice(ADJECTIVES) if rng.random() < 0.3 else None,
-                        worn=rng.choice(list(WORN)) if rng.random() < 0.3 else None)
+        scene = replace(
+            scene,
+            adjective=rng.choice(ADJECTIVES) if rng.random() < 0.3 else None,
+            worn=rng.choice(list(WORN)) if rng.random() < 0.3 else None,
+        )
     return arrange(scene, rng)
 
 
 def arrange(scene: Scene, rng: random.Random) -> Scene:
     """Gives the scene's things their boxes, as its relation asks."""
+
     def jitter(amount):
         return rng.uniform(-amount, amount)
 
@@ -159,8 +174,11 @@ def arrange(scene: Scene, rng: random.Random) -> Scene:
     else:
         side = rng.choice((-0.23, 0.23))
         at_object, at_subject, seat = 0.5 + side, 0.5 - side, floor
-    return replace(scene, object_box=_box(OBJECTS[scene.object], at_object, floor, object_height),
-                   subject_box=_box(SUBJECTS[scene.subject], at_subject, seat, subject_height))
+    return replace(
+        scene,
+        object_box=_box(OBJECTS[scene.object], at_object, floor, object_height),
+        subject_box=_box(SUBJECTS[scene.subject], at_subject, seat, subject_height),
+    )
 
 
 def _box(glyph: Glyph, middle: float, floor: float, height: float) -> Box:
@@ -213,15 +231,15 @@ def _backdrop(place: str | None, rng: random.Random, size: int) -> Image.Image:
     return image
 
 
-@lru_cache(maxsize=None)
+@cache
 def _ink(char: str) -> Image.Image:
-    """The glyph as RGBA, cropped to its ink. 109 px is the font's one bitmap size; Pillow finds system fonts by name."""
+    """The glyph as RGBA, cropped to its ink. The font has one size, 109; Pillow finds system fonts by name."""
     image = Image.new("RGBA", (150, 150), (0, 0, 0, 0))
     ImageDraw.Draw(image).text((7, 7), char, font=ImageFont.truetype("NotoColorEmoji.ttf", 109), embedded_color=True)
     return image.crop(image.getbbox())
 
 
-@lru_cache(maxsize=None)
+@cache
 def _tinted(char: str, colour: str | None) -> Image.Image:
     """The glyph with every hue replaced by the colour's, and no part of it left grey."""
     image = _ink(char)

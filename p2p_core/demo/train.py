@@ -9,8 +9,9 @@ Stages, each with its checkpoint in --folder:
     export    the moving averages, fp16, in `layout`'s form
 
 From nothing, all five run. With --init FILE the networks start from an exported model, whose encoder and so whose
-latent space are kept: give the stages to run, e.g. --init demo_model.safetensors --stages decoder latents denoiser export.
+latent space are kept: give the stages to run, e.g. --init FILE --stages decoder latents denoiser export.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -34,7 +35,7 @@ STAGES = ("vae", "decoder", "latents", "denoiser", "export")
 
 def pictures(generator: torch.Generator, count: int, size: int = 128) -> torch.Tensor:
     """Freshly drawn scenes: [count, 3, size, size] in [-1, 1]."""
-    rng = random.Random(int(torch.randint(2 ** 62, (1,), generator=generator)))
+    rng = random.Random(int(torch.randint(2**62, (1,), generator=generator)))
     images = np.stack([np.asarray(draw(sample(rng), rng, size)) for _ in range(count)])
     return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
 
@@ -43,7 +44,7 @@ def crops(images: torch.Tensor, side: int, generator: torch.Generator) -> torch.
     """One random square of each picture, at any offset: [B, 3, side, side]."""
     span = images.shape[-1] - side + 1
     corners = torch.randint(span, (len(images), 2), generator=generator).tolist()
-    return torch.stack([image[:, y:y + side, x:x + side] for image, (y, x) in zip(images, corners)])
+    return torch.stack([image[:, y : y + side, x : x + side] for image, (y, x) in zip(images, corners)])
 
 
 def picture_loss(made: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
@@ -120,14 +121,24 @@ def train_denoiser(unet, text, data: dict[str, torch.Tensor], args) -> nn.Module
 
 
 def export(unet, text, vae, path: Path, **metadata) -> None:
-    tensors = layout.pack(unet.state_dict(), text_core(text).state_dict(), vae.state_dict(),
-                          UNET_CONFIG["num_res_blocks"][0], torch.tensor(token_ids()))
+    tensors = layout.pack(
+        unet.state_dict(),
+        text_core(text).state_dict(),
+        vae.state_dict(),
+        UNET_CONFIG["num_res_blocks"][0],
+        torch.tensor(token_ids()),
+    )
     layout.write(path, tensors, UNET_CONFIG, CLIP_CONFIG, vocabulary(), **metadata)
 
 
 def parse_args():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, default=layout.FILE.with_name("training"), help="checkpoints, latents and the exported file")
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        default=layout.FILE.with_name("training"),
+        help="checkpoints, latents and the exported file",
+    )
     parser.add_argument("--init", type=Path, help="start from this exported model instead of random weights")
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES)
     parser.add_argument("--vae-steps", type=int, default=3000)

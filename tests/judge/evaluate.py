@@ -4,6 +4,7 @@ Draws fresh captions (never a training seed), makes each with several noise seed
 Prints a JSON report: the share right by attribute, with "prompt" for subject, object, colour, relation and place all
 right, and "everything" for those, smile and hat. --sheet keeps the pictures, wrong ones framed in red.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -24,7 +25,7 @@ from p2p_core.demo.scenes import Scene, sample
 
 from .judge import OPTIONS, load, marks, read
 
-FRESH = 2 * 10 ** 9  # seeds of captions, far from those of the trainings
+FRESH = 2 * 10**9  # seeds of captions, far from those of the trainings
 PROMPT = ("subject", "object", "colour", "relation", "place")
 
 
@@ -40,8 +41,8 @@ def make(models, scenes: list[Scene], seeds: list[int], steps: int, cfg: float, 
     pictures = []
     for i in range(0, len(scenes), batch):
         with torch.autocast(device, torch.bfloat16):
-            words = [scene.caption for scene in scenes[i:i + batch]]
-            pictures.append(generate(*models, words, seeds[i:i + batch], steps, cfg).float().cpu())
+            words = [scene.caption for scene in scenes[i : i + batch]]
+            pictures.append(generate(*models, words, seeds[i : i + batch], steps, cfg).float().cpu())
         print(f"{min(i + batch, len(scenes))}/{len(scenes)}", end="\r", flush=True)
     return torch.cat(pictures)
 
@@ -65,7 +66,7 @@ def sheet(pictures: torch.Tensor, scenes: list[Scene], each: list[dict[str, bool
             pen.rectangle([x, y, x + 135, y + 135], fill=(220, 0, 0))
         page.paste(Image.fromarray((picture * 255).byte().permute(1, 2, 0).numpy()), (x + 4, y + 4))
         words = scene.caption.split()
-        lines = [" ".join(words[:len(words) // 2]), " ".join(words[len(words) // 2:]), " ".join(wrong)]
+        lines = [" ".join(words[: len(words) // 2]), " ".join(words[len(words) // 2 :]), " ".join(wrong)]
         for line, text in enumerate(lines):
             pen.text((x + 2, y + 136 + 11 * line), text[:23], fill=(200, 0, 0) if line == 2 else (0, 0, 0))
     return page
@@ -93,8 +94,15 @@ def main() -> None:
     seconds = (time.monotonic() - begun) / len(scenes)
     seen = [scene for batch in pictures.split(64) for scene in read(load(), batch)]
     each = [marks(wanted, found) for wanted, found in zip(scenes, seen)]
-    result = {"prompts": args.prompts, "seeds": args.seeds, "steps": args.steps, "cfg": args.cfg, "plain": args.plain,
-              "seconds_a_picture": round(seconds, 2), **report(each)}
+    result = {
+        "prompts": args.prompts,
+        "seeds": args.seeds,
+        "steps": args.steps,
+        "cfg": args.cfg,
+        "plain": args.plain,
+        "seconds_a_picture": round(seconds, 2),
+        **report(each),
+    }
     if args.sheet:
         sheet(pictures[:100], scenes, each).save(args.sheet)
     if args.json:

@@ -19,8 +19,8 @@ from p2p_core.demo.scenes import ADJECTIVES, COLOURS, OBJECTS, PLACES, RELATIONS
 
 FILE = Path(__file__).with_name("judge.safetensors")
 
-# What can be seen of each attribute, in the order of the network's outputs. None: nothing of the kind is there. Colour,
-# relation and place have no None: they are read, and meant, only where a caption speaks of them.
+# What can be seen of each attribute, in the order of the network's outputs. None: nothing of the kind is there.
+# Colour, relation and place have no None: they are read, and meant, only where a caption speaks of them.
 OPTIONS = {
     "subject": (None, *SUBJECTS),
     "object": (None, *OBJECTS),
@@ -33,14 +33,12 @@ OPTIONS = {
 
 
 class Judge(nn.Module):
-    """[B, 3, 128, 128] in [0, 1] -> logits by attribute, each [B, options], and boxes [B, 2, 4] of subject and object."""
+    """[B, 3, 128, 128] in [0, 1] -> logits [B, options] by attribute, boxes [B, 2, 4] of subject and object."""
 
     def __init__(self, widths: tuple[int, ...] = (24, 48, 96, 128)):
         super().__init__()
-        layers, before = (
-            [nn.Conv2d(3, widths[0], 5, 2, 2), nn.ReLU()],
-            widths[0],
-        )  # no norm yet: it would blur flat colours
+        before = widths[0]
+        layers = [nn.Conv2d(3, before, 5, 2, 2), nn.ReLU()]  # no norm yet, so that flat colours pass
         for i, width in enumerate(widths):
             layers += [
                 nn.Conv2d(before, width, 3, 2 if i else 1, 1),
@@ -69,7 +67,7 @@ def load(path: str | Path = FILE) -> Judge:
 
 @torch.no_grad()
 def read(judge: Judge, pictures: torch.Tensor) -> list[Scene]:
-    """What the judge sees, with everything filled in; colour, relation and place are its best guess where nothing is."""
+    """What the judge sees, everything filled in: colour, relation and place are guesses where nothing is."""
     logits, boxes = judge(pictures)
     best = {name: scores.argmax(1).tolist() for name, scores in logits.items()}
     scenes = []

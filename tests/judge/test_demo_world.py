@@ -1,4 +1,5 @@
 """The demo world's words, boxes and file layout, and the judge on drawings it never saw."""
+
 import random
 from dataclasses import replace
 
@@ -6,7 +7,6 @@ import pytest
 import torch
 
 import judge  # noqa: F401  (makes p2p_core importable)
-
 from p2p_core.demo import layout
 from p2p_core.demo.scenes import SUBJECTS, Scene, parse, sample, vocabulary
 from p2p_core.demo.words import END, PADDED, START, TOKENS, tokenize
@@ -20,21 +20,25 @@ def test_captions_parse_back():
 
 
 def test_captions_read_as_english():
-    assert Scene("owl", worn="hat", relation="next to", object="car", place="at night").caption == \
-        "an owl wearing a hat next to a car at night"
+    assert (
+        Scene("owl", worn="hat", relation="next to", object="car", place="at night").caption
+        == "an owl wearing a hat next to a car at night"
+    )
     assert parse("A smiling  dog sitting on a car") == Scene("dog", "smiling", None, "sitting on", None, "car")
 
 
 @pytest.mark.parametrize("caption", ["", "a dragon", "a red cat", "a cat sitting on", "sitting on a car"])
 def test_other_texts_are_refused(caption):
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=r"caption|relation"):
         parse(caption)
 
 
 def test_every_word_is_one_token():
     assert sorted(TOKENS) == vocabulary()
     ids = tokenize("a cat sitting on a red car")
-    assert len(ids) == PADDED and ids[0] == START and ids[8] == END and ids[1:8] == [320, 2368, 4919, 525, 320, 736, 1615]
+    assert (
+        len(ids) == PADDED and ids[0] == START and ids[8] == END and ids[1:8] == [320, 2368, 4919, 525, 320, 736, 1615]
+    )
 
 
 def test_things_are_in_the_picture_and_stand_as_told():
@@ -49,10 +53,19 @@ def test_things_are_in_the_picture_and_stand_as_told():
 
 def test_unet_names_are_one_to_one_and_in_the_file():
     tensors, metadata = layout.read()
-    names = {layout.unet_name(name, 1) for name in (
-        "conv_in.weight", "time_embedding.linear_2.bias", "down_blocks.1.resnets.0.conv_shortcut.weight",
-        "down_blocks.0.downsamplers.0.conv.weight", "mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight",
-        "mid_block.resnets.1.conv2.weight", "up_blocks.2.attentions.1.proj_out.bias", "up_blocks.1.upsamplers.0.conv.bias")}
+    names = {
+        layout.unet_name(name, 1)
+        for name in (
+            "conv_in.weight",
+            "time_embedding.linear_2.bias",
+            "down_blocks.1.resnets.0.conv_shortcut.weight",
+            "down_blocks.0.downsamplers.0.conv.weight",
+            "mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight",
+            "mid_block.resnets.1.conv2.weight",
+            "up_blocks.2.attentions.1.proj_out.bias",
+            "up_blocks.1.upsamplers.0.conv.bias",
+        )
+    }
     assert len(names) == 8 and {layout.UNET + name for name in names} <= set(tensors)
     assert metadata["unet_config"]["model_channels"] == 64
 
@@ -72,6 +85,7 @@ def test_the_judge_reads_drawings():
     pytest.importorskip("diffusers")
     from judge.judge import load
     from judge.train import HELD_OUT, drawings, measure
+
     try:
         scenes, images = drawings(range(HELD_OUT + 5000, HELD_OUT + 5060))
     except OSError:

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 
+from p2p_core.demo import layout
 from p2p_core.demo.fit import fit, save
 from p2p_core.demo.modules import load as load_model
 from p2p_core.demo.scenes import Scene, draw, sample
@@ -64,8 +65,8 @@ def labels(scenes: list[Scene]) -> tuple[dict[str, torch.Tensor], torch.Tensor, 
 def roughen(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """[0, 1] -> [0, 1]: each picture blurred, faded and grained by a random amount."""
 
-    def uniform(low, high, size=len(x)):
-        return low + (high - low) * torch.rand(size, 1, 1, 1, generator=generator)
+    def uniform(low, high):
+        return low + (high - low) * torch.rand(len(x), 1, 1, 1, generator=generator)
 
     small = F.interpolate(x, scale_factor=0.5, mode="area")
     soft = F.interpolate(F.avg_pool2d(small, 3, 1, 1), scale_factor=2, mode="bilinear")
@@ -74,10 +75,10 @@ def roughen(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     return (x + uniform(0, 0.04) * torch.randn(x.shape, generator=generator)).clamp(0, 1)
 
 
-def train(folder: Path, steps: int, pool_size: int) -> Judge:
+def train(folder: Path, model: Path, steps: int, pool_size: int) -> Judge:
     path = folder / "pool.pt"
     if not path.exists():
-        save(path, through_vae(load_model()[2], drawings(range(pool_size))[1]))
+        save(path, through_vae(load_model(model)[2], drawings(range(pool_size))[1]))
     pool = torch.load(path)
     pool_scenes = drawings(range(pool_size))[0]
     judge = Judge().train()
@@ -95,6 +96,12 @@ def train(folder: Path, steps: int, pool_size: int) -> Judge:
         return words + 10 * (made - boxes)[there].abs().mean()
 
     return fit("judge", judge, loss, steps=steps, lr=1.5e-3, folder=folder, decay=0.998)
+
+
+def psnr(made: torch.Tensor, wanted: torch.Tensor) -> float:
+    """Mean over pictures, in dB; both uint8 [N, 3, H, W]."""
+    error = (made.float() - wanted.float()).square().mean((1, 2, 3))
+    return round(float((10 * torch.log10(255**2 / error)).mean()), 2)
 
 
 def overlap(a, b) -> float:
@@ -119,10 +126,14 @@ def measure(judge: Judge, scenes: list[Scene], images: torch.Tensor) -> dict[str
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, default=FILE.with_name("training"), help="checkpoints and the pool of pictures")
-    parser.add_argument("--steps", type=int, default=4000)
-    parser.add_argument("--pool", type=int, default=3072, help="drawings that go through the VAE")
+    parser.add_argument(
+        "--folder", type=Path, default=FILE.with_name("training"), help="checkpoints and the pool of pictures"
+    )
+    parser.add_argument("--model", type=Path, default=layout.FILE, help="whose VAE the drawings go through")
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--pool", type=int, default=1536, help="drawings that go through the VAE")
     parser.add_argument("--held-out", type=int, default=1000)
+    parser.add_argument("--report", type=Path, default=FILE.with_name("report.json"))
     parser.add_argument("--report-only", action="store_true", help="measure the committed weights")
     parser.add_argument("--threads", type=int)
     args = parser.parse_args()
@@ -131,7 +142,7 @@ def main() -> None:
         torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     if not args.report_only:
-        judge = train(args.folder, args.steps, args.pool)
+        judge = train(args.folder, args.model, args.steps, args.pool)
         save_file({name: tensor.half() for name, tensor in judge.state_dict().items()}, str(FILE))
     judge = load()
     scenes, images = drawings(range(HELD_OUT, HELD_OUT + args.held_out))
@@ -140,7 +151,7 @@ def main() -> None:
         "as drawn": measure(judge, scenes, images),
         "through the VAE": measure(judge, scenes, through_vae(load_model()[2], images)),
     }
-    FILE.with_name("report.json").write_text(json.dumps(report, indent=2) + "\n")
+    args.report.write_text(json.dumps(report, indent=2) + "\n")
     print(json.dumps(report, indent=2))
 
 
