@@ -8,6 +8,7 @@ As a program: keeps one running until Ctrl-C. Arguments are ComfyUI's own, e.g. 
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
@@ -22,6 +23,8 @@ from comfy_client import Client
 
 TETHERED = Path(__file__).with_name("tethered.py")
 START_TIMEOUT = 180  # seconds; the first start compiles a few thousand files
+# The models here are small: a second thread gains little, and waiting for it on a busy machine costs a hundredfold.
+THREADS = {"OMP_NUM_THREADS": "1"}
 
 
 class ServerError(Exception):
@@ -69,6 +72,7 @@ class Server(Client):
                 self.process = subprocess.Popen(  # noqa: S603
                     command,
                     cwd=self.environment.comfyui,
+                    env={**THREADS, **os.environ},
                     stdin=subprocess.PIPE,
                     stdout=None if echo else log,
                     stderr=None if echo else subprocess.STDOUT,

@@ -7,13 +7,12 @@ and ComfyUI's own modules under their own names (`comfy`, `nodes`, ...).
 from __future__ import annotations
 
 import importlib.util
-import os
 import sys
 from pathlib import Path
 
 import bootstrap
 import pytest
-from comfy_server import Server
+from comfy_server import THREADS, Server
 
 COMFYUI = bootstrap.locate().comfyui
 
@@ -43,9 +42,6 @@ def pytest_configure(config):
         pytest.exit("There is no ComfyUI yet. Run `make test`, or: python3 tests/bootstrap.py setup", returncode=2)
     put_comfyui_first()
     load_pack(bootstrap.CHECKOUT)
-    import torch
-
-    torch.set_num_threads(min(4, os.cpu_count() or 1))
 
 
 @pytest.fixture(autouse=True)
