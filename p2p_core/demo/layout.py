@@ -72,7 +72,7 @@ def vae_name(name: str) -> str:
 
 
 def pack(unet: Tensors, text: Tensors, vae: Tensors, resnets: int, token_ids: torch.Tensor) -> Tensors:
-    """Three state dicts -> the file's tensors in fp16. text: CLIP's text_model with only `token_ids`' rows of its table."""
+    """Three state dicts -> the file's tensors in fp16. text: CLIP's text_model, its table reduced to `token_ids`."""
     out = {UNET + unet_name(name, resnets): tensor for name, tensor in unet.items()}
     out |= {VAE + vae_name(name): tensor for name, tensor in vae.items()}
     out |= {
