@@ -1,7 +1,6 @@
 """Which outputs of a node a workflow uses."""
 
 from comfy_execution.utils import get_executing_context
-from server import PromptServer
 
 
 def is_connected(prompt: dict | None, node_id: str | None, output: int) -> bool:
@@ -15,6 +14,9 @@ def is_wanted_now(output: int) -> bool | None:
 
     None where that can't be found out, as in a program that runs workflows without ComfyUI's queue.
     """
+    # Only here: where nodes run without ComfyUI's server, importing it would be all that fails.
+    from server import PromptServer
+
     context = get_executing_context()
     if context is None or getattr(PromptServer, "instance", None) is None:
         return None
