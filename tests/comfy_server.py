@@ -113,7 +113,8 @@ class Server(Client):
             arguments += [f"--{name}-directory", str(folder)]
         arguments += ["--database-url", f"sqlite:///{self.base / 'comfyui.db'}"]
         arguments += ["--disable-auto-launch", "--disable-api-nodes", *given]
-        return [str(self.environment.python), str(TETHERED), str(self.environment.comfyui / "main.py"), *arguments]
+        program = [str(TETHERED), str(self.base), str(self.environment.comfyui / "main.py")]
+        return [str(self.environment.python), *program, *arguments]
 
     def _wait(self) -> None:
         deadline = time.monotonic() + START_TIMEOUT

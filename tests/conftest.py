@@ -7,6 +7,7 @@ and ComfyUI's own modules under their own names (`comfy`, `nodes`, ...).
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from pathlib import Path
 
@@ -40,6 +41,7 @@ def load_pack(root: Path, name: str = "prompt_to_prompt"):
 def pytest_configure(config):
     if not (COMFYUI / "main.py").exists():
         pytest.exit("There is no ComfyUI yet. Run `make test`, or: python3 tests/bootstrap.py setup", returncode=2)
+    os.environ.update({**THREADS, **os.environ})  # before torch is imported
     put_comfyui_first()
     load_pack(bootstrap.CHECKOUT)
 
