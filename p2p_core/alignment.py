@@ -126,11 +126,12 @@ def _auto(source: Prompt, edit: Prompt) -> Iterator[Link]:
     anchors = needleman_wunsch([word.ids for word in old], [word.ids for word in new])
     i0 = j0 = 0
     for i, j in [*anchors, (len(old), len(new))]:
-        # Between two words that stayed, words were swapped. The last ones are paired first:
-        # in "red car" -> "bicycle" the noun is what the bicycle stands for.
-        swapped = min(i - i0, j - j0)
-        for k in range(swapped, 0, -1):
-            yield from _swap(old[i - k], new[j - k])
+        # Between two words that stayed, words were swapped, and marks for marks. The last ones are paired
+        # first: in "red car" -> "bicycle" the noun is what the bicycle stands for.
+        for mark in (False, True):
+            gone, come = ([word for word in gap if word.is_mark == mark] for gap in (old[i0:i], new[j0:j]))
+            for pair in zip(reversed(gone), reversed(come)):
+                yield from _swap(*pair)
         if i < len(old):
             yield from _swap(old[i], new[j])
         i0, j0 = i + 1, j + 1
