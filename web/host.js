@@ -26,6 +26,7 @@ let pending = false;
 export function addView(node, view) {
   const { name, element, width = 0 } = view;
   element.classList.add("p2p-view");
+  element.dataset.view = name;
   forwardPanning(element);
   const inputs = [...(node.widgets ?? [])];
   const widget = node.addDOMWidget(name, `p2p_${name.replace(" ", "_")}`, element, {
@@ -58,6 +59,7 @@ export function refreshViews() {
     pending = false;
     for (const view of views) {
       try {
+        takePlace(view);
         view.refresh();
         // Nodes 2.0 lays out by CSS alone.
         view.element.style.minHeight = `${view.height()}px`;
@@ -66,6 +68,16 @@ export function refreshViews() {
       }
     }
   });
+}
+
+/**
+ * Undo and loading make new nodes, but Nodes 2.0 keeps the component of a node of the same id, and in it the
+ * element of the node that is gone.
+ */
+function takePlace({ name, element, node }) {
+  if (element.isConnected || node.graph !== app.canvas?.graph) return;
+  const shown = document.querySelectorAll(`.lg-node[data-node-id="${node.id}"] .p2p-view`);
+  [...shown].find((other) => other.dataset.view === name)?.replaceWith(element);
 }
 
 // Dispatched whenever the workflow differs from its last recorded state: links, undo, nodes elsewhere.
@@ -115,20 +127,24 @@ function keyOf(graph, id) {
 }
 
 // After a reload the page knows no results, and the server sends none for what it has in its cache and
-// nobody needs. Its history has them.
+// nobody asks for. The history of the run that made it has them.
 api.addEventListener("execution_cached", ({ detail: { nodes, prompt_id } }) => {
-  const finish = async ({ detail }) => {
+  const finish = ({ detail }) => {
     if (detail.prompt_id !== prompt_id) return;
     api.removeEventListener("execution_success", finish);
-    const wanted = nodes.map(locate).filter((found) => found && [...views].some((view) => view.node === found.node));
-    if (!wanted.some(({ key }) => !app.nodeOutputs?.[key])) return;
-    const response = await api.fetchApi(`/history/${prompt_id}`);
-    const outputs = response.ok ? (await response.json())[prompt_id]?.outputs : null;
-    for (const { id, key } of wanted) if (outputs?.[id]) cached.set(key, outputs[id]);
-    refreshViews();
+    const found = nodes.map(locate).filter((at) => at && [...views].some((view) => view.node === at.node));
+    const missing = found.filter(({ key }) => !app.nodeOutputs?.[key] && !cached.has(key));
+    if (missing.length) recall(missing).catch((error) => console.warn("prompt-to-prompt: no history", error));
   };
   api.addEventListener("execution_success", finish);
 });
+
+async function recall(missing) {
+  const response = await api.fetchApi("/history?max_items=32");
+  for (const { outputs } of Object.values(response.ok ? await response.json() : {}))
+    for (const { id, key } of missing) if (outputs?.[id]) cached.set(key, outputs[id]); // the last one counts
+  refreshViews();
+}
 
 /** The node that the server calls by an id such as "3", or "7:3" in a subgraph. */
 function locate(id) {

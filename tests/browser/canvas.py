@@ -61,7 +61,7 @@ class Canvas:
         self.page.evaluate("async (json) => { await window.app.loadGraphData(json); }", workflow)
         self.frames(4)
 
-    def build(self, nodes: dict[str, tuple], links: list[tuple[str, str, str, str]]) -> None:
+    def build(self, nodes: dict[str, tuple], links: list[tuple[str, str, str, str]] = ()) -> None:
         """A new workflow: name -> (type, {input: value}, [x, y]), and (name, output, name, input). Ids are 1, 2, ..."""
         self.page.evaluate(
             """async ([nodes, links]) => {
@@ -162,10 +162,31 @@ class Canvas:
         )
         self.frames(6)
 
-    def view(self, node: str, name: str = "") -> Locator:
+    def view(self, node: str) -> Locator:
         """The view in a node, as it is on the page."""
-        self.on(node, "(node) => { for (const w of node.widgets) if (w.element?.classList.contains('p2p-view')) w.element.id = `view-${node.id}`; }")
-        return self.page.locator(f"#view-{node}{name}")
+        mark = "(node) => { for (const w of node.widgets) if (w.element?.classList.contains('p2p-view')) w.element.id = `view-${node.id}`; }"
+        self.on(node, mark)
+        return self.page.locator(f"#view-{node}")
+
+    def textarea(self, node: str, number: int = 0) -> Locator:
+        """A multiline input's own text field."""
+        if self.rendering == "nodes2":
+            return self.page.locator(f'.lg-node[data-node-id="{node}"] textarea').nth(number)
+        mark = "(node) => node.widgets.filter((w) => w.element?.tagName === 'TEXTAREA').forEach((w, i) => { w.element.id = `text-${node.id}-${i}`; })"
+        self.on(node, mark)
+        return self.page.locator(f"#text-{node}-{number}")
+
+    def drag(self, handle: Locator, by: float) -> None:
+        """Drag a handle sideways by pixels of the screen, in some steps, as a hand does."""
+        box = handle.bounding_box()
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        mouse = self.page.mouse
+        mouse.move(x, y)
+        mouse.down()
+        for part in (0.3, 0.7, 1):
+            mouse.move(x + by * part, y)
+        mouse.up()
+        self.frames()
 
     def theme(self, name: str) -> None:
         self.page.evaluate("(name) => window.app.extensionManager.setting.set('Comfy.ColorPalette', name)", name)

@@ -1,0 +1,165 @@
+"""The word picker on AttentionReweight and AttentionLocalBlend."""
+
+from __future__ import annotations
+
+import pytest
+from workflows import EVERYTHING, EVERYTHING_LINKS, ID
+
+PROMPTS = {"source_prompt": "a cat and a cat", "edit_prompt": "a dog and a red cat"}
+PAIR = ("PromptPairAlign", PROMPTS, [0, 0])
+REWEIGHT = ("AttentionReweight", {"words": ""}, [500, 0])
+
+
+def words(view, row: str = "") -> dict[str, bool]:
+    chips = view.locator(f"{row} .p2p-toggle")
+    pairs = chips.evaluate_all("(all) => all.map((c) => [c.textContent, c.getAttribute('aria-pressed') === 'true'])")
+    return dict(map(tuple, pairs))
+
+
+def chip(view, name: str, row: str = ""):
+    return view.locator(f"{row} .p2p-toggle", has_text=name).filter(has_text=name).first
+
+
+def test_clicking_chooses_words_and_text_stays_the_truth(canvas):
+    canvas.build({"align": PAIR, "reweight": REWEIGHT}, [("align", "edit", "reweight", "edit")])
+    canvas.show("2")
+    view = canvas.view("2")
+    assert list(words(view)) == ["a#1", "dog", "and", "a#2", "red", "cat"]
+    chip(view, "dog").click()
+    chip(view, "a#2").click()
+    canvas.frames()
+    assert canvas.value("2", "words") == "dog, a#2"
+    assert canvas.prompt()["2"]["inputs"]["words"] == "dog, a#2"
+    assert words(view)["dog"]
+    chip(view, "dog").click()
+    canvas.frames()
+    assert canvas.value("2", "words") == "a#2"
+
+    canvas.set("2", "words", "Red cat, bird, [3], a")
+    assert words(view) == {
+        **{"a#1": True, "dog": False, "and": False, "a#2": True, "red": True, "cat": True},
+        **{"bird": True, "[3]": True},
+    }
+    assert view.locator(".p2p-missing").inner_text() == "bird"
+    chip(view, "red").click()
+    chip(view, "a#1").click()
+    chip(view, "bird").click()
+    canvas.frames()
+    assert canvas.value("2", "words") == "cat, [3], a#2"
+
+
+def test_keys_choose_words(canvas):
+    canvas.build({"align": PAIR, "reweight": REWEIGHT}, [("align", "edit", "reweight", "edit")])
+    canvas.show("2")
+    chip(canvas.view("2"), "a#1").focus()
+    for key in ("ArrowRight", "Space", "End", "Enter"):
+        canvas.page.keyboard.press(key)
+        canvas.frames()
+    assert canvas.value("2", "words") == "dog, cat"
+    canvas.undo()
+    assert canvas.value("2", "words") == "dog"
+
+
+def test_slider_and_number_say_the_same(canvas):
+    canvas.build({"reweight": REWEIGHT})
+    canvas.show("1")
+    slider = canvas.view("1").locator("input[type=range]")
+    assert slider.input_value() == "2"
+    slider.focus()
+    canvas.page.keyboard.press("ArrowRight")
+    canvas.frames()
+    assert canvas.value("1", "scale") == pytest.approx(2.05)
+    canvas.set("1", "scale", -20)
+    assert canvas.value("1", "scale") == -20
+    assert canvas.view("1").locator("output").inner_text() == "×-20"
+
+
+def test_nothing_connected_leaves_the_text(canvas):
+    canvas.build({"reweight": ("AttentionReweight", {"words": "dog"}, [0, 0])})
+    view = canvas.view("1")
+    assert "connect an edit" in view.inner_text()
+    assert canvas.prompt()["1"]["inputs"]["words"] == "dog"
+
+
+def test_prompts_typed_upstream_arrive(canvas):
+    canvas.build({"align": PAIR, "reweight": REWEIGHT}, [("align", "edit", "reweight", "edit")])
+    canvas.set("1", "edit_prompt", "an owl")
+    assert list(words(canvas.view("2"))) == ["an", "owl"]
+    canvas.set("1", "edit_prompt", "")
+    assert list(words(canvas.view("2"))) == ["a#1", "cat#1", "and", "a#2", "cat#2"]
+
+
+def test_blend_has_a_row_for_each_input(canvas):
+    canvas.build(EVERYTHING, EVERYTHING_LINKS)
+    canvas.show(ID["blend"])
+    view = canvas.view(ID["blend"])
+    chip(view, "car", '[data-input="source_words"]').click()
+    chip(view, "blue", '[data-input="edit_words"]').click()
+    chip(view, "sitting", '[data-input="subtract_words"]').click()
+    canvas.frames()
+    inputs = canvas.prompt()[ID["blend"]]["inputs"]
+    assert [inputs[name] for name in ("source_words", "edit_words", "subtract_words")] == [
+        "cat, car",
+        "dog, blue",
+        "sitting",
+    ]
+
+
+def test_several_edits_offer_all_their_words(canvas):
+    second = ("PromptPairAlign", {**PROMPTS, "edit_prompt": "a fox and a cat"}, [0, 500])
+    links = [("align", "edit", "second", "edit"), ("second", "edit", "reweight", "edit")]
+    canvas.build({"align": PAIR, "second": second, "reweight": REWEIGHT}, links)
+    assert list(words(canvas.view("3"))) == ["a#1", "dog", "and", "a#2", "red", "cat", "fox"]
+
+
+def test_through_reroutes_and_bypassed_nodes(canvas):
+    nodes = {
+        "align": PAIR,
+        "reroute": ("Reroute", {}, [400, 300]),
+        "bypassed": ("AttentionInjectSchedule", {}, [400, 400]),
+        "reweight": REWEIGHT,
+    }
+    canvas.build(nodes, [("bypassed", "edit", "reweight", "edit")])
+    canvas.page.evaluate(
+        """() => { const { graph } = window.app; const n = (id) => graph.nodes.find((node) => String(node.id) === id);
+             n("1").connect(0, n("2"), 0); n("2").connect(0, n("3"), 0); n("3").mode = 4;
+             const link = graph.getLink(n("4").inputs[0].link);
+             graph.createReroute?.([450, 200], link); }"""
+    )
+    canvas.record()
+    canvas.frames(4)
+    assert "dog" in words(canvas.view("4"))
+    canvas.on("3", "(node) => { node.mode = 2; }")
+    canvas.record()
+    canvas.frames(4)
+    assert words(canvas.view("4")) == {}
+
+
+@pytest.mark.parametrize("inside", [["1"], ["2"], ["1", "2"]], ids=["prompts", "picker", "both"])
+def test_through_the_walls_of_a_subgraph(canvas, inside):
+    canvas.build({"align": PAIR, "reweight": REWEIGHT, "next": ("AttentionReweight", {}, [900, 0])},
+                 [("align", "edit", "reweight", "edit"), ("reweight", "edit", "next", "edit")])  # fmt: skip
+    canvas.page.evaluate(
+        """(ids) => { const { graph } = window.app;
+             graph.convertToSubgraph(new Set(graph.nodes.filter((node) => ids.includes(String(node.id))))); }""",
+        inside,
+    )
+    canvas.record()
+    canvas.frames(6)
+    assert "dog" in words(canvas.view("3"))
+    if "2" not in inside:
+        return
+    seen = canvas.page.evaluate(
+        """async () => { const host = window.app.graph.nodes.find((node) => node.subgraph);
+             window.app.canvas.setGraph(host.subgraph);
+             for (let i = 0; i < 8; i++) await new Promise(requestAnimationFrame);
+             const picker = host.subgraph.nodes.find((node) => node.comfyClass === "AttentionReweight");
+             const view = picker.widgets.find((w) => w.element?.classList.contains("p2p-view")).element;
+             const seen = [view.isConnected, view.innerText];
+             window.app.canvas.setGraph(window.app.rootGraph ?? window.app.graph.rootGraph);
+             return seen; }"""
+    )
+    assert seen[0]
+    assert "dog" in seen[1]
+    canvas.load(canvas.saved())
+    assert "dog" in words(canvas.view("3"))
