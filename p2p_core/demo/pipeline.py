@@ -10,6 +10,8 @@ from transformers import PreTrainedTokenizerFast
 from . import layout, modules
 from .words import END, PADDED, START, TOKENS
 
+SCHEDULE = {"num_train_timesteps": 1000, "timestep_spacing": "linspace", "steps_offset": 1}
+
 
 def load_pipeline(device="cpu", dtype: torch.dtype = torch.float32) -> StableDiffusionPipeline:
     """The model that ships with the pack: 128 x 128 pixels, some 30 steps, guidance_scale 4."""
@@ -19,9 +21,7 @@ def load_pipeline(device="cpu", dtype: torch.dtype = torch.float32) -> StableDif
         text_encoder=text,
         tokenizer=tokenizer(),
         unet=unet,
-        scheduler=DPMSolverMultistepScheduler(
-            **modules.BETAS, num_train_timesteps=1000, timestep_spacing="linspace", steps_offset=1
-        ),
+        scheduler=DPMSolverMultistepScheduler(**modules.BETAS, **SCHEDULE),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,

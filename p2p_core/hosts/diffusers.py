@@ -184,7 +184,7 @@ class PipelineRun:
             )
 
     def _with_companions(self, value: Any, name: str = "") -> Any:
-        """A batch of [source, edits...] as the engine's rows: a companion is the source's prompt on its edit's picture."""
+        """[source, edits...] as the engine's rows: a companion is the source's prompt on its edit's picture."""
         if isinstance(value, dict):
             return {key: self._with_companions(inner, key) for key, inner in value.items()}
         if isinstance(value, (list, tuple)):
@@ -250,17 +250,19 @@ class EditProcessor:
     ):
         if attention_mask is not None:
             raise EditError(f"{self.layer.kind}-attention of block {self.layer.name} is masked, and can't be edited.")
-        own = {} if ip_adapter_masks is None else {"ip_adapter_masks": ip_adapter_masks}
+        given = {"encoder_hidden_states": encoder_hidden_states, "temb": temb, "ip_adapter_masks": ip_adapter_masks}
+        given = {name: value for name, value in given.items() if value is not None}  # not every processor takes all
         if not self.run.engine.reaches(self.layer):
-            return self.previous(attn, hidden_states, encoder_hidden_states, attention_mask, temb, **own)
+            return self.previous(attn, hidden_states, **given)
         context = encoder_hidden_states[0] if isinstance(encoder_hidden_states, tuple) else encoder_hidden_states
         context = hidden_states if context is None else context
         q, k, v = attn.to_q(hidden_states), attn.to_k(context), attn.to_v(context)
         if type(self.previous) is AttnProcessor2_0:
             return _project(attn, self._attention(attn, q, k, v))
         difference = self._attention(attn, q, k, v, previous=lambda q, k, v: torch.zeros_like(q))
-        out = self.previous(attn, hidden_states, encoder_hidden_states, attention_mask, temb, **own)
-        return out + (_project(attn, difference) - _project(attn, torch.zeros_like(difference)))
+        return self.previous(attn, hidden_states, **given) + (
+            _project(attn, difference) - _project(attn, torch.zeros_like(difference))
+        )
 
     def _attention(self, attn: Attention, q, k, v, previous=None) -> torch.Tensor:
         def attend(q, k, v):
