@@ -1,0 +1,159 @@
+"""Word maps gathered as attention outputs equal the columns of the maps themselves."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prompt_to_prompt.p2p_core.alignment import align
+from prompt_to_prompt.p2p_core.attention import Injection, Pair
+from prompt_to_prompt.p2p_core.blend import LocalBlend
+from prompt_to_prompt.p2p_core.edit import Edit, Reweight, Variant
+from prompt_to_prompt.p2p_core.errors import EditError
+from prompt_to_prompt.p2p_core.layers import Layer, halved
+from prompt_to_prompt.p2p_core.maps import MapRecorder, PromptMaps, grid, word_maps
+from prompt_to_prompt.p2p_core.run import Chunk, Run
+from prompt_to_prompt.p2p_core.schedule import InjectSchedule
+from reference import map_space
+from reference.prompts import tokenised
+
+# Maps are at most 1 and kept in float32, whose rounding is 6e-8 of that for each of a few operations.
+FLOAT32 = {"rtol": 0, "atol": 5e-7}
+
+
+def tensors(*shapes: tuple[int, ...], seed: int) -> list[torch.Tensor]:
+    random = torch.Generator().manual_seed(seed)
+    return [torch.randn(*shape, dtype=torch.float64, generator=random) for shape in shapes]
+
+
+@settings(deadline=None)
+@given(
+    st.tuples(*[st.integers(1, 3)] * 4),
+    st.lists(st.tuples(st.integers(1, 4), st.data()), min_size=1, max_size=3),
+    st.integers(0, 2**32),
+)
+def test_word_maps(sizes, prompts, seed):
+    """Of any tokens of each row's own prompt, more of them than a head is wide; tiled prompts have the copies' sum."""
+    heads, head_dim, n, copies = sizes
+    tokens = 12 * copies  # whatever the prompt's length, 1 to 4
+    q, k = tensors((len(prompts), n, heads * head_dim), (len(prompts), tokens, heads * head_dim), seed=seed)
+    wanted = [
+        (slice(row, row + 1), length, data.draw(st.lists(st.integers(0, length - 1), unique=True)))
+        for row, (length, data) in enumerate(prompts)
+    ]
+    if not any(positions for _, _, positions in wanted):
+        return
+    made = word_maps(q, k, wanted, [], heads, lambda q, k, v: map_space.attention(q, k, v, heads))
+    assert made.dtype == torch.float32
+    for row, length, positions in wanted:
+        folded = map_space.folded(map_space.attention_map(q[row], k[row], heads), length)
+        literal = map_space.word_map(folded, positions)
+        torch.testing.assert_close(made[row, :, : len(positions)].double(), literal, **FLOAT32)
+        assert not made[row, :, len(positions) :].any()
+
+
+@settings(deadline=None)
+@given(st.integers(1, 3), st.integers(0, 2**32), st.floats(0, 1))
+def test_word_maps_of_an_edit_are_the_edited_ones(heads, seed, strength):
+    q, k = tensors((2, 4, heads * 2), (2, 6, heads * 2), seed=seed)
+    [a] = tensors((6, 6), seed=seed)
+    pair = Pair(slice(0, 1), slice(1, 2), Injection(a * strength, torch.full((6,), 1 - strength, dtype=torch.float64)))
+    wanted = [(slice(0, 1), 6, (1, 2)), (slice(1, 2), 6, (0, 3, 5))]
+    made = word_maps(q, k, wanted, [pair], heads, lambda q, k, v: map_space.attention(q, k, v, heads))
+    source, own = (map_space.attention_map(q[row : row + 1], k[row : row + 1], heads) for row in (0, 1))
+    edited = map_space.refined(source, own, a, torch.full((6,), strength, dtype=torch.float64))
+    torch.testing.assert_close(made[1:].double(), map_space.word_map(edited, [0, 3, 5]), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(made[:1, :, :2].double(), map_space.word_map(source, [1, 2]), **FLOAT32)
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 7))
+def test_grid_lays_out_a_layers_queries_as_the_latent(height, width, level):
+    size = halved(height, width, level)
+    rows, columns = grid(size[0] * size[1], height, width)
+    assert rows * columns == size[0] * size[1]
+    if size[0] * size[1] > 1:
+        assert (rows, columns) == size
+
+
+def test_queries_of_no_layout_are_an_error_that_names_the_likely_cause():
+    with pytest.raises(EditError, match=r"55 places for a latent of 16 x 16.*Deep Shrink"):
+        grid(55, 16, 16)
+
+
+def layer(number: int, index: int = 0, level: int = 0) -> Layer:
+    return Layer("output", number, index, "cross", level, 2, 4)
+
+
+def test_a_recorder_averages_over_steps_and_the_layers_of_a_block():
+    prompt = tokenised("a cat", chunk=6)
+    recorder = MapRecorder([(1, 2), (2,)], batch=2)
+    a, b, c = torch.rand(3, 4, 64, 2)
+    for maps, where in ((a, layer(3)), (b, layer(3, index=1)), (c, layer(3))):
+        recorder.add(where, maps, (8, 8))
+    recorder.add(layer(5, level=1), torch.ones(4, 16, 2), (8, 8))
+
+    source = recorder.of(prompt, 0, (2, 1))
+    assert source.layers == {"output:3": 2, "output:5": 1}
+    assert source.blocks["output:5"].shape == (2, 2, 4, 4)
+    expected = ((a + b + c) / 3)[:2].movedim(1, 2).unflatten(-1, (8, 8))[:, [1, 0]]
+    torch.testing.assert_close(source.blocks["output:3"], expected)
+    summed = recorder.total(1, (2,), ["output:3", "output:9"])
+    torch.testing.assert_close(summed, (a + b + c)[2:, :, 0].unflatten(-1, (8, 8)))
+    assert recorder.total(1, (2,), ["output:9"]) is None
+
+
+def test_maps_of_several_blocks_are_averaged_by_layers_at_the_finest_resolution():
+    blocks = {"middle:0": torch.full((1, 2, 2, 2), 0.1), "output:3": torch.full((1, 2, 8, 8), 0.4)}
+    maps = PromptMaps(tokenised("a cat", chunk=6), (1, 2), blocks, {"middle:0": 1, "output:3": 2})
+    torch.testing.assert_close(maps.of((1,)), torch.full((1, 8, 8), 0.3))
+    torch.testing.assert_close(maps.of((1, 2), "output"), torch.full((1, 8, 8), 0.8))
+    torch.testing.assert_close(maps.of((2,), "middle"), torch.full((1, 2, 2), 0.1))
+    with pytest.raises(EditError, match=r"layers: no maps of 'input' were kept. There are: middle:0, output:3"):
+        maps.of((1,), "input")
+
+
+# --- in a run ---
+
+SOURCE, EDIT = tokenised("a cat", chunk=6), tokenised("a dog", chunk=6)
+
+
+def recorded(reweights=(), **more) -> Run:
+    """A run of one step of one layer, on 8 x 8 places."""
+    variant = Variant(EDIT, align(SOURCE, EDIT), InjectSchedule(), reweights, more.pop("blend", None))
+    run = Run(Edit(SOURCE, (variant,)), [layer(3)], 1, (8, 8), **more)
+    q, k, v = tensors((2, 64, 8), (2, 6, 8), (2, 6, 8), seed=1)
+    run.calls = []
+
+    def attend(q, k, v):
+        run.calls.append(len(q))
+        return map_space.attention(q, k, v, 2)
+
+    run.attention(q, k, v, layer(3), 2, [Chunk()], (8, 8), attend)
+    return run
+
+
+def test_maps_are_kept_of_all_words_when_asked_for():
+    maps = recorded(keep_maps=True).maps()
+    assert maps.source.positions == maps.edits[0].positions == (0, 1, 2, 3)
+    torch.testing.assert_close(maps.source.of((2,)), maps.edits[0].of((2,)))  # the dog has the cat's
+
+
+def test_maps_are_never_computed_when_nobody_asks():
+    run = recorded()
+    assert run.maps() is None
+    assert run.calls == [2]
+    assert len(recorded(blend=LocalBlend(mask=torch.ones(8, 8))).calls) == 1
+
+
+def test_a_words_weight_does_not_move_its_map():
+    """A negative one would turn its place inside out."""
+    plain, weighted = (recorded(r, keep_maps=True).maps() for r in ((), (Reweight("dog", (2,), -5.0),)))
+    assert torch.equal(plain.edits[0].blocks["output:3"], weighted.edits[0].blocks["output:3"])
+
+
+def test_a_blend_keeps_the_maps_of_its_own_words():
+    blend = LocalBlend(source_positions=(2,), edit_positions=(2,), edit_subtract=(1,), threshold=0.9, start=0.0)
+    run = recorded(blend=blend)
+    run.blend(torch.zeros(2, 4, 8, 8))
+    assert 0 < run.masks().mean() < 1
