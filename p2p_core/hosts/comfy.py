@@ -125,14 +125,14 @@ def _block_layers(name: str, number: int, block, level: int) -> list[Layer]:
 
 
 class AttentionPatch:
-    """A replace patch: one layer's attention within a run.
+    """A replace patch: the attention layers of one block and kind within a run.
 
     What a patch of another pack makes of the attention stays, and the edit is added to it.
     """
 
-    def __init__(self, run: Run, layer: Layer, chunks: dict[uuid.UUID, bool], previous: Callable | None):
+    def __init__(self, run: Run, layers: list[Layer], chunks: dict[uuid.UUID, bool], previous: Callable | None):
         self.run = run
-        self.layer = layer
+        self.layers = {layer.index: layer for layer in layers}
         self.chunks = chunks
         self.previous = previous
 
@@ -152,9 +152,10 @@ class AttentionPatch:
             def previous(q, k, v):
                 return self.previous(q, k, v, extra_options, **kwargs)
 
-        chunks = self._chunks(q, k, extra_options)
+        layer = self.layers[extra_options["block_index"]]
+        chunks = self._chunks(q, k, layer, extra_options)
         size = tuple(extra_options["original_shape"][-2:])
-        return self.run.attention(q, k, v, self.layer, extra_options["n_heads"], chunks, size, attend, previous)
+        return self.run.attention(q, k, v, layer, extra_options["n_heads"], chunks, size, attend, previous)
 
     def to(self, *args, **kwargs):
         """Passed on: the host moves patches that hold tensors along with the model."""
@@ -162,12 +163,16 @@ class AttentionPatch:
             self.previous = self.previous.to(*args, **kwargs)
         return self
 
-    def _chunks(self, q, k, extra_options) -> list[Chunk]:
+    def __deepcopy__(self, memo):
+        """Copies of the model, as the host makes for a second device, belong to the same run."""
+        return self
+
+    def _chunks(self, q, k, layer: Layer, extra_options) -> list[Chunk]:
         uuids = extra_options["uuids"]
         rows = len(self.run.rows)
         if len(q) != len(k) or len(q) != rows * len(uuids):
             raise EditError(
-                f"{self.layer.kind}-attention of block {self.layer.name} got {len(q)} rows of queries and {len(k)} of "
+                f"{layer.kind}-attention of block {layer.name} got {len(q)} rows of queries and {len(k)} of "
                 f"keys where {rows * len(uuids)} were expected. Another node that rearranges them is on the model: "
                 "HyperTile tiles self-attention, attention-couple and regional-prompt nodes multiply "
                 "cross-attention. Take it out of the model that goes into this sampler."
@@ -284,13 +289,16 @@ class EditGuider(comfy.samplers.CFGGuider):
     def _patched(self, run: Run):
         model = self.model_patcher.clone()
         replaced = model.model_options["transformer_options"].get("patches_replace", {})
+        slots: dict[tuple, list[Layer]] = {}
         for layer in filter(run.reaches, self.layers):
             name = "attn1" if layer.kind == "self" else "attn2"
-            before = replaced.get(name, {})
+            # The host asks for a transformer's own patch before its block's, so ours goes where one is.
+            # Everywhere else it has the block's: guidance like PAG sets that one in the midst of a run.
             key = (layer.block, layer.number, layer.index)
-            # The host asks for the one transformer first, then for its block.
-            patch = AttentionPatch(run, layer, self._chunks, before.get(key, before.get(key[:2])))
-            model.set_model_patch_replace(patch, name, *key)
+            slots.setdefault((name, key if key in replaced.get(name, {}) else key[:2]), []).append(layer)
+        for (name, key), layers in slots.items():
+            previous = replaced.get(name, {}).get(key)
+            model.set_model_patch_replace(AttentionPatch(run, layers, self._chunks, previous), name, *key)
         if run.settles:
             model.set_model_sampler_post_cfg_function(_blend_predictions(run))
         return model
@@ -320,6 +328,7 @@ class EditGuider(comfy.samplers.CFGGuider):
 
     def _check_conditioning(self, negative: Conditioning) -> None:
         edits = len(self.edit.variants)
+        stack([self.source, self.edited])
         for name, conditioning, rows in (("source", self.source, 1), ("edited", self.edited, edits)):
             for embeddings, _ in conditioning:
                 if len(embeddings) != rows:
@@ -328,7 +337,7 @@ class EditGuider(comfy.samplers.CFGGuider):
                         f"prompt{'s' if edits > 1 else ''}: take {name} from the last PromptPairAlign of the chain."
                     )
         width = _context_width(self.model_patcher)
-        for name, conditioning in (("edit", self.source), ("edit", self.edited), ("negative", negative)):
+        for name, conditioning in (("edit", self.source), ("negative", negative)):
             for embeddings, _ in conditioning:
                 if embeddings.shape[-1] != width:
                     raise EditError(

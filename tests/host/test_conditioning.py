@@ -1,0 +1,180 @@
+"""Other conditioning nodes beside an edit, through the `source` and `edited` inputs; the real nodes of ComfyUI."""
+
+from __future__ import annotations
+
+import comfy.cldm.cldm
+import comfy.controlnet
+import comfy.ops
+import pytest
+import torch
+from prompt_to_prompt.p2p_core.errors import EditError
+from prompt_to_prompt.p2p_core.hosts.comfy import EditGuider, sample
+from prompt_to_prompt.p2p_core.schedule import InjectSchedule, Window
+from small_models import ARCHITECTURES, NEGATIVE, edit_of, prompt, small_model
+
+import nodes
+
+STEPS = 4
+NOTHING = InjectSchedule(Window(0, 0, "cross"), Window(0, 0, "self"))
+COMMON = prompt("a photo of the sea").encoding
+LATENT = {"samples": torch.zeros(1, 4, 16, 16)}
+
+
+def both(edit, change):
+    """Source and edited conditioning, each through the same nodes."""
+    return change(edit.source.encoding), change(edit.variants[0].prompt.encoding)
+
+
+def run(edit, source=None, edited=None, negative=NEGATIVE):
+    guider = EditGuider(small_model("sd1"), edit, negative, 5.0, source, edited)
+    chunks = []
+    original = guider._name_chunks
+
+    def record():
+        original()
+        chunks.extend(guider._chunks.values())
+
+    guider._name_chunks = record
+    latents, finished = sample(guider, LATENT, 3, STEPS, "euler", "karras", 1.0)
+    return latents, finished, chunks
+
+
+def plain(conditioning, negative=NEGATIVE):
+    model = small_model("sd1")
+    return nodes.common_ksampler(model, 3, STEPS, 5.0, "euler", "karras", conditioning, negative, LATENT)[0]["samples"]
+
+
+def assert_same(a, b):
+    assert (a - b).abs().max() <= 2e-4 * b.abs().max()
+
+
+def half_mask():
+    mask = torch.zeros(1, 128, 128)
+    mask[..., 64:] = 1
+    return mask
+
+
+CHANGES = {
+    "combine": lambda c: nodes.ConditioningCombine().combine(c, COMMON)[0],
+    "area": lambda c: nodes.ConditioningSetArea().append(c, 64, 128, 64, 0, 1.0)[0] + COMMON,
+    "mask": lambda c: nodes.ConditioningSetMask().append(c, half_mask(), "default", 0.8)[0] + COMMON,
+    "time range": lambda c: nodes.ConditioningSetTimestepRange().set_range(c, 0.0, 0.6)[0]
+    + nodes.ConditioningSetTimestepRange().set_range(COMMON, 0.6, 1.0)[0],
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_rows_are_ordinary_runs_of_the_same_conditioning(change):
+    edit = edit_of().schedule(NOTHING)
+    source, edited = both(edit, CHANGES[change])
+    latents, *_ = run(edit, source, edited)
+    assert_same(latents[:1], plain(source))
+    assert_same(latents[1:], plain(edited))
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_an_edit_beside_it_edits_its_own_words_only(change):
+    edit = edit_of()
+    source, edited = both(edit, CHANGES[change])
+    latents, finished, chunks = run(edit, source, edited)
+    assert_same(latents[:1], plain(source))
+    assert (latents[1:] - plain(edited)).abs().max() > 1e-3
+    assert finished.edited
+    assert chunks == [True, False], "the words of the prompts mean nothing in what both have in common"
+
+
+def test_reweighting_alone_knows_its_prompt_from_what_is_combined_with_it():
+    edit = edit_of("a cat", "a cat").reweight("cat", 3.0)
+    *_, chunks = run(edit, *both(edit, CHANGES["combine"]))
+    assert chunks == [True, False]
+
+
+def test_a_negative_area_leaves_the_edit_where_it_is():
+    """The host then copies the positive entry under the negative's name, to pair the areas."""
+    edit = edit_of()
+    negative = nodes.ConditioningSetArea().append(NEGATIVE, 64, 128, 64, 0, 1.0)[0] + NEGATIVE
+    latents, _, chunks = run(edit, negative=negative)
+    assert chunks == [True, True]
+    assert_same(latents[:1], plain(edit.source.encoding, negative))
+
+
+def test_words_that_only_have_an_area_make_no_blend_mask():
+    edit = edit_of().local_blend("cat", "dog", start=0.0)
+    source, edited = both(edit, lambda c: nodes.ConditioningSetArea().append(c, 64, 128, 64, 0, 1.0)[0])
+    with pytest.raises(EditError, match="AttentionLocalBlend.*mask"):
+        run(edit, source, edited)
+
+
+@pytest.fixture(scope="module")
+def controlnet():
+    _, sizes = ARCHITECTURES["sd1"]
+    sizes = {key: value for key, value in sizes.items() if key != "transformer_depth_output"}
+    model = comfy.cldm.cldm.ControlNet(
+        image_size=32,
+        in_channels=4,
+        model_channels=32,
+        hint_channels=3,
+        use_spatial_transformer=True,
+        legacy=False,
+        operations=comfy.ops.disable_weight_init,
+        dtype=torch.float32,
+        **sizes,
+    )
+    generator = torch.Generator().manual_seed(2)
+    for parameter in model.parameters():
+        scale = 0.5 / parameter[0].numel() ** 0.5 if parameter.ndim > 1 else 0.0
+        parameter.data = torch.randn(parameter.shape, generator=generator) * scale
+    for module in model.modules():
+        if isinstance(module, (torch.nn.GroupNorm, torch.nn.LayerNorm)):
+            module.weight.data.fill_(1)
+    device = torch.device("cpu")
+    return comfy.controlnet.ControlNet(model, load_device=device, manual_cast_dtype=torch.float32)
+
+
+def controlled(conditioning, controlnet, image, strength=1.0):
+    return nodes.ControlNetApplyAdvanced().apply_controlnet(conditioning, [], controlnet, image, strength, 0.0, 1.0)[0]
+
+
+def test_controlnet(controlnet):
+    image = torch.rand(1, 128, 128, 3)
+    edit = edit_of()
+    source, edited = both(edit, lambda c: controlled(c, controlnet, image))
+    latents, *_ = run(edit.schedule(NOTHING), source, edited)
+    assert_same(latents[:1], plain(source))
+    assert_same(latents[1:], plain(edited))
+    assert (latents[:1] - plain(edit.source.encoding)).abs().max() > 1e-3
+    injected, *_ = run(edit, source, edited)
+    assert_same(injected[:1], latents[:1])
+    assert (injected[1:] - latents[1:]).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("other", ["none", "other picture", "other strength"])
+def test_controlnet_on_one_side_only_is_an_error(controlnet, other):
+    image = torch.rand(1, 128, 128, 3)
+    edit = edit_of()
+    source = controlled(edit.source.encoding, controlnet, image)
+    edited = edit.variants[0].prompt.encoding
+    if other == "other picture":
+        edited = controlled(edited, controlnet, 1 - image)
+    if other == "other strength":
+        edited = controlled(edited, controlnet, image, 0.5)
+    with pytest.raises(EditError, match="ControlNet"):
+        run(edit, source, edited)
+
+
+def test_conditioning_that_does_not_fit_is_an_error_that_says_so():
+    edit = edit_of("a cat", "a dog", "a fox")
+    with pytest.raises(EditError, match="edited has 1 rows.*2 edited prompts"):
+        run(edit, edited=prompt("a dog").encoding)
+    edit = edit_of()
+    with pytest.raises(EditError, match="different numbers of conditioning entries"):
+        run(edit, source=CHANGES["combine"](edit.source.encoding))
+    with pytest.raises(EditError, match="different text encoders"):
+        run(edit, source=prompt("a cat on a car", width=32).encoding)
+    with pytest.raises(EditError, match="its text encoder makes 32 numbers a token, the model takes 64"):
+        run(edit, prompt("a cat", width=32).encoding, prompt("a dog", width=32).encoding)
+    with pytest.raises(EditError, match="negative: its text encoder"):
+        run(edit, negative=prompt("", width=32).encoding)
+    longer = nodes.ConditioningConcat().concat(edit.variants[0].prompt.encoding, COMMON)[0]
+    with pytest.raises(EditError, match="edited has 154 tokens.*77.*ConditioningConcat"):
+        run(edit, edited=longer)
