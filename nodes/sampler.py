@@ -3,6 +3,7 @@ from comfy_api.latest import io
 
 from ..p2p_core.hosts.comfy import SAMPLER_NAMES, SCHEDULER_NAMES, EditGuider, sample
 from ..p2p_core.rows import TRAJECTORIES
+from .note import show_note
 from .wanted import is_connected, is_wanted_now
 from .wire import P2PEdit, P2PMaps, schema
 
@@ -108,8 +109,9 @@ class P2PSampler(io.ComfyNode):
         keep_maps = is_connected(cls.hidden.prompt, cls.hidden.unique_id, MAPS_OUTPUT)
         guider = EditGuider(model, edit, negative, cfg, source, edited, trajectory, keep_maps)
         latents, run = sample(guider, latent_image, seed, steps, sampler_name, scheduler, denoise)
+        show_note(run.note(), cls.hidden.unique_id)
         batch = len(latent_image["samples"])
-        rest = {key: value for key, value in latent_image.items() if key not in ("samples", "noise_mask", "batch_index")}
+        rest = {key: value for key, value in latent_image.items() if key != "batch_index"}
         masks = torch.nn.functional.interpolate(run.masks()[:, None], scale_factor=8)[:, 0]
         return io.NodeOutput(
             {**latent_image, "samples": latents[:batch]}, {**rest, "samples": latents[batch:]}, run.maps(), masks

@@ -53,6 +53,7 @@ class Run:
         self.edit = edit
         self.rows = Rows(len(edit.variants), batch, trajectory)
         self.size = size
+        self.reached = False
         self.edited = False
         self._keep_maps = keep_maps
         level = blend_level(layers, *size)
@@ -63,6 +64,16 @@ class Run:
         self._recorder = MapRecorder(self._wanted(), batch)
         self._masks: tuple[torch.Tensor | None, ...] = (None,) * len(edit.variants)
         self.begin_step(0, 1)
+
+    def note(self) -> str | None:
+        """What to tell the user of a finished run in which nothing was edited."""
+        if self.edited:
+            return None
+        steps = self._progress[1]
+        return (
+            f"Nothing was edited: none of the {steps} steps lies in a window of AttentionInjectSchedule, and no word "
+            "is reweighted. The edited picture is what its prompt gives without prompt-to-prompt."
+        )
 
     def begin_step(self, step: int, steps: int) -> None:
         """Every attention call until the next belongs to step `step` of `steps`."""
@@ -99,6 +110,7 @@ class Run:
         Returns:
             [rows, n, c].
         """
+        self.reached = True
         pairs = self._pairs(layer, chunks, v)
         if self._records(layer) and size == self.size:
             for chunk in chunks:

@@ -272,6 +272,7 @@ class EditGuider(comfy.samplers.CFGGuider):
                     disable_pbar,
                     seed,
                 )
+            self._check_reached(run)
             return rows.visible(run.settle(latents)), run
         finally:
             self.model_patcher, self.model_options, self.original_conds = mine
@@ -285,6 +286,16 @@ class EditGuider(comfy.samplers.CFGGuider):
         self._run.begin_step(step_of(float(timestep[0]), self._steps), steps)
         with self._noise.paused():
             return super().predict_noise(x, timestep, model_options, seed)
+
+    def _check_reached(self, run: Run) -> None:
+        evaluated = bool(self._chunks)
+        if evaluated and not run.reached and any(map(run.reaches, self.layers)):
+            raise EditError(
+                "model: it was sampled, but never asked for its patched attention, so nothing could be edited. "
+                "Nodes that run the model outside of ComfyUI's own code do that, such as TensorRT: take them out."
+            )
+        if evaluated and (note := run.note()):
+            logging.warning(note)
 
     def _patched(self, run: Run):
         model = self.model_patcher.clone()

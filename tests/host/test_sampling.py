@@ -5,6 +5,7 @@ from __future__ import annotations
 import comfy.samplers
 import pytest
 import torch
+from prompt_to_prompt.p2p_core.errors import EditError
 from prompt_to_prompt.p2p_core.hosts.comfy import EditGuider, sample
 from prompt_to_prompt.p2p_core.schedule import InjectSchedule, Window
 from prompt_to_prompt.p2p_core.step import step_of
@@ -230,6 +231,21 @@ def test_maps_are_kept_only_when_asked_for(monkeypatch):
     assert cat.shape == dog.shape == (1, 16, 16)
     everything = maps.source.of(maps.source.positions)
     assert (everything > 0).all() and (everything <= 1 + 1e-5).all() and (cat <= everything).all()
+
+
+def test_a_run_in_which_nothing_was_edited_says_so(caplog):
+    _, finished = run(everywhere(edit_of(), NOTHING))
+    assert "AttentionInjectSchedule" in finished.note()
+    assert finished.note() in caplog.text
+    _, finished = run(edit_of())
+    assert finished.note() is None
+
+
+def test_a_model_that_never_asks_for_its_attention_is_an_error():
+    model = small_model("sd1").clone()
+    model.set_model_unet_function_wrapper(lambda apply, args: args["input"] * 0.5)
+    with pytest.raises(EditError, match="TensorRT"):
+        run(edit_of(), model=model)
 
 
 @pytest.mark.parametrize("interface", ["sampler", "guider"])
