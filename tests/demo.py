@@ -48,16 +48,19 @@ def prompts(workflow: Workflow) -> tuple[str, str]:
 class Bar:
     """A progress bar over all samplers of all runs; without a terminal, a line a run."""
 
-    def __init__(self, samplers: list[str], runs: int):
+    def __init__(self, samplers: int, runs: int):
         self.samplers, self.runs, self.run = samplers, runs, 0
+        self.started: list[str] = []  # this run's samplers, in the order in which ComfyUI takes them
         self.began, self.live = time.monotonic(), sys.stdout.isatty()
 
     def __call__(self, node: str, value: float, maximum: float) -> None:
-        if node in self.samplers:
-            self.draw(self.run + (self.samplers.index(node) + value / maximum) / len(self.samplers))
+        if node not in self.started:
+            self.started.append(node)
+        self.draw(self.run + (len(self.started) - 1 + value / maximum) / self.samplers)
 
     def next_run(self) -> None:
         self.run += 1
+        self.started.clear()
         self.draw(self.run)
         if not self.live:
             print(f"  sampled {self.run} of {self.runs}, {self.elapsed:.0f} s", flush=True)
@@ -79,13 +82,13 @@ class Bar:
 def sample(workflow: Workflow, seeds: list[int], source: str | None, edit: str | None) -> list[list[Panel]]:
     """A row of panels a seed: one for each SaveImage, with the node's title as its label."""
     before, after = prompts(filled_in(workflow, 0, source, edit))
-    samplers = [node_id for node_id, node in workflow.items() if "seed" in node["inputs"]]
+    samplers = sum("seed" in node["inputs"] for node in workflow.values())
     saves = {node_id: node["_meta"]["title"] for node_id, node in workflow.items() if node["class_type"] == "SaveImage"}
-    bar, rows = Bar(samplers, len(seeds)), []
-    began = time.monotonic()
+    rows, began = [], time.monotonic()
     print("Starting ComfyUI ...", end=" ", flush=True)
     with Server() as server:
         print(f"{time.monotonic() - began:.0f} s", flush=True)
+        bar = Bar(samplers, len(seeds))
         for seed in seeds:
             result = server.run(filled_in(workflow, seed, source, edit), progress=bar)
             bar.next_run()
