@@ -31,6 +31,7 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = Path(__file__).resolve().with_name("requirements.txt")
 PACK = "prompt-to-prompt"  # the folder's name under custom_nodes/
+NEEDED_BY_TESTS = ("websocket", "pytest", "pytest_timeout", "hypothesis")  # beyond what ComfyUI needs
 OLDEST_PYTHON = (3, 11)
 
 
@@ -101,6 +102,17 @@ def external(comfyui: Path) -> Environment:
     candidates = [venv_python(comfyui / name) for name in (".venv", "venv")]
     candidates.append(comfyui.parent / "python_embeded" / "python.exe")  # the portable build for Windows
     return Environment(comfyui, next((c for c in candidates if c.exists()), Path(sys.executable)))
+
+
+def check_external(env: Environment) -> None:
+    """Raise SetupError if an installation that is not ours can't run what is asked of it."""
+    imports = subprocess.run([str(env.python), "-c", f"import {', '.join(NEEDED_BY_TESTS)}"], capture_output=True)  # noqa: S603
+    if imports.returncode:
+        raise SetupError(
+            f"{imports.stderr.decode(errors='replace').strip().splitlines()[-1]}\nThe tests and the demo need some "
+            f"packages beside ComfyUI's own. To install them there:\n"
+            f"    {env.python} -m pip install websocket-client pytest pytest-timeout hypothesis"
+        )
 
 
 def venv_python(venv: Path) -> Path:
@@ -294,6 +306,8 @@ def main(argv: list[str]) -> int:
         return 1
     try:
         env = prepare()
+        if os.environ.get("COMFYUI_PATH") and argv[0] in ("demo", "test", "server"):
+            check_external(env)
     except SetupError as error:
         print(f"\n{error}", file=sys.stderr)
         return 1
