@@ -36,20 +36,24 @@ def denoised_ratio(scheduler, timestep: float) -> float:
             f"local_blend: {type(scheduler).__name__} keeps latents in a form of its own. Use another scheduler, "
             "such as DPMSolverMultistepScheduler, EulerDiscreteScheduler or DDIMScheduler."
         )
-    signal = signal_level(scheduler, timestep)
-    noise = (1 - signal**2) ** 0.5
-    return {"epsilon": -1 / noise, "v_prediction": -signal / noise, "sample": 0.0}[kind]
+    sigma = noise_level(scheduler, timestep)
+    noise = sigma / (1 + sigma**2) ** 0.5
+    return {"epsilon": -1 / noise, "v_prediction": -1 / sigma, "sample": 0.0}[kind]
 
 
-def signal_level(scheduler, timestep: float) -> float:
-    """How much of the UNet's input is signal: it is sqrt(s) x0 + sqrt(1 - s^2) noise with every scheduler.
+def noise_level(scheduler, timestep: float) -> float:
+    """Noise over signal in the UNet's input, which is (x0 + sigma noise) / sqrt(1 + sigma^2) with every scheduler.
 
-    Those that keep their latents in another scale bring them to this one for the UNet.
+    Those that keep their latents in another scale bring them to this one for the UNet: the factor tells sigma, if
+    only roughly, since it is computed in float32 and near 1 for small sigmas. The scheduler's own list is exact.
     """
-    scale = float(scheduler.scale_model_input(torch.ones((), dtype=torch.float64), timestep))
-    if scale != 1:
-        return scale
+    factor = float(scheduler.scale_model_input(torch.ones((), dtype=torch.float64), timestep))
+    if factor != 1:
+        sigma = max(factor**-2 - 1, 0.0) ** 0.5
+        nearest = min(scheduler.sigmas.tolist(), key=lambda level: abs(level - sigma))
+        return nearest if abs(nearest - sigma) < 1e-3 * sigma else sigma  # between two: within a second-order step
     if hasattr(scheduler, "sigmas"):
         step = scheduler.step_index if scheduler.step_index is not None else scheduler.begin_index or 0
-        return float(1 / (1 + scheduler.sigmas[step].double() ** 2) ** 0.5)
-    return float(scheduler.alphas_cumprod[int(timestep)].double() ** 0.5)
+        return float(scheduler.sigmas[step])
+    alpha = float(scheduler.alphas_cumprod[int(timestep)])
+    return ((1 - alpha) / alpha) ** 0.5
