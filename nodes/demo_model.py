@@ -18,7 +18,7 @@ class P2PDemoModel(io.ComfyNode):
             inputs=[],
             outputs=[
                 io.Model.Output("model", display_name="model", tooltip="The UNet. Use a 128 x 128 EmptyLatentImage."),
-                io.Clip.Output("clip", display_name="clip", tooltip="The text encoder. It warns of words it doesn't know."),
+                io.Clip.Output("clip", display_name="clip", tooltip="The text encoder; warns of unknown words."),
                 io.Vae.Output("vae", display_name="vae", tooltip="The decoder and encoder of its latents."),
             ],
         )

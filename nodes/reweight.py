@@ -36,9 +36,7 @@ class AttentionReweight(io.ComfyNode):
                 io.Float.Input(
                     "start", default=0.0, min=0.0, max=1.0, step=0.01, tooltip="First step, as a fraction of all steps."
                 ),
-                io.Float.Input(
-                    "end", default=1.0, min=0.0, max=1.0, step=0.01, tooltip="End of the window, as a fraction of all steps."
-                ),
+                io.Float.Input("end", default=1.0, min=0.0, max=1.0, step=0.01, tooltip="End of the window, likewise."),
             ],
             outputs=[P2PEdit.Output("edit_out", display_name="edit", tooltip="The edit with its words reweighted.")],
         )

@@ -24,7 +24,7 @@ class P2PSampler(io.ComfyNode):
             inputs=[
                 io.Model.Input("model", tooltip="SD 1.x, SD 2.x or SDXL, with any LoRA and most patches."),
                 P2PEdit.Input("edit", tooltip="What to edit: from PromptPairAlign, through any of the pack's nodes."),
-                io.Conditioning.Input("negative", tooltip="What the pictures shall not have; for source and edits alike."),
+                io.Conditioning.Input("negative", tooltip="What no picture shall have, source or edit."),
                 io.Latent.Input("latent_image", tooltip="Where to start: empty, or a picture with denoise below 1."),
                 io.Int.Input(
                     "seed",
@@ -75,8 +75,10 @@ class P2PSampler(io.ComfyNode):
             ],
             outputs=[
                 io.Latent.Output("source_latent", display_name="source", tooltip="The source picture."),
-                io.Latent.Output("edited_latent", display_name="edited", tooltip="The edited pictures, edit after edit."),
-                P2PMaps.Output("maps", display_name="maps", tooltip="Attention maps of the words, for P2PAttentionMaps."),
+                io.Latent.Output(
+                    "edited_latent", display_name="edited", tooltip="The edited pictures, one edit after another."
+                ),
+                P2PMaps.Output("maps", display_name="maps", tooltip="Maps of the words, for P2PAttentionMaps."),
                 io.Mask.Output(
                     "blend_mask", display_name="blend_mask", tooltip="Where AttentionLocalBlend let each edit change."
                 ),
@@ -129,7 +131,7 @@ class P2PGuider(io.ComfyNode):
             inputs=[
                 io.Model.Input("model", tooltip="SD 1.x, SD 2.x or SDXL, with any LoRA and most patches."),
                 P2PEdit.Input("edit", tooltip="What to edit: from PromptPairAlign, through any of the pack's nodes."),
-                io.Conditioning.Input("negative", tooltip="What the pictures shall not have; for source and edits alike."),
+                io.Conditioning.Input("negative", tooltip="What no picture shall have, source or edit."),
                 io.Float.Input(
                     "cfg",
                     default=7.5,

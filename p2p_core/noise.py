@@ -33,7 +33,8 @@ class SharedNoise(TorchFunctionMode):
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         if func in _DRAWS and self._is_stacked(args, kwargs):
-            return func(self._source, **{name: value for name, value in kwargs.items() if name != "size"}).repeat(self._repeats)
+            options = {name: value for name, value in kwargs.items() if name != "size"}
+            return func(self._source, **options).repeat(self._repeats)
         if func in _DRAWS_LIKE and tuple(args[0].shape) == self._stacked:
             return func(args[0][: self._source[0]], *args[1:], **kwargs).repeat(self._repeats)
         return func(*args, **kwargs)

@@ -35,7 +35,7 @@ class Window:
             raise EditError(f"{start} ({self.start}) is after {end} ({self.end}): the window would hold no step.")
 
     def holds(self, step: int, steps: int) -> bool:
-        # Multiplied out, and rounded well below one step, since 0.7 * 10 is not 7 in binary.
+        # Multiplied out, and rounded well below one step, since 0.07 * 100 is more than 7 in binary.
         return round(self.start * steps, 6) <= step < round(self.end * steps, 6)
 
     def ramp(self, shape: str, step: int, steps: int) -> float:

@@ -129,7 +129,8 @@ def find_words(prompts: list[Prompt], phrases: list[str], input_name: str) -> li
 def _not_found(prompts: list[Prompt], phrase: str, input_name: str) -> str:
     base = phrase.split("#")[0]
     if base != phrase and (count := max(len(prompt.find(base)) for prompt in prompts)):
-        return f"{input_name}: '{phrase}' is not in the prompt: '{base}' occurs {count} time{'s' if count > 1 else ''} in it."
+        times = "once" if count == 1 else f"{count} times"
+        return f"{input_name}: '{phrase}' is not in the prompt: '{base}' occurs {times} in it."
     if phrase.strip().startswith("["):
         return f"{input_name}: {phrase} is no token of the prompt: it has {max(map(len, prompts))} tokens, from [0]."
     known = dict.fromkeys(word.text for prompt in prompts for word in prompt.words() if not word.is_mark)

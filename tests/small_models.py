@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 import comfy.model_base
 import comfy.model_patcher
@@ -54,7 +54,7 @@ class _VPrediction(comfy.supported_models.SD20):
         return comfy.model_base.ModelType.V_PREDICTION
 
 
-@lru_cache(maxsize=None)
+@cache
 def small_model(name: str, dtype: torch.dtype = torch.float32):
     """A ModelPatcher of "sd1", "sd2" (v-prediction) or "sdxl". Shared between tests: they must not change it."""
     config_class, sizes = ARCHITECTURES[name]

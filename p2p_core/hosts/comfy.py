@@ -35,7 +35,7 @@ from ..run import Chunk, Run
 from ..step import step_of
 from ..tokens import Prompt, Token
 from .clip import Piece, spell
-from .conditioning import Conditioning, stack, tiles
+from .conditioning import Conditioning, check, is_aligned, stack
 
 SUPPORTED = "SD 1.x, SD 2.x and SDXL, and models with their UNet"
 SAMPLER_NAMES = comfy.samplers.KSampler.SAMPLERS
@@ -149,6 +149,7 @@ class AttentionPatch:
 
         previous = None
         if self.previous is not None:
+
             def previous(q, k, v):
                 return self.previous(q, k, v, extra_options, **kwargs)
 
@@ -216,7 +217,7 @@ class EditGuider(comfy.samplers.CFGGuider):
         self.keep_maps = keep_maps
         self.source = source if source is not None else edit.source.encoding
         self.edited = edited if edited is not None else stack([v.prompt.encoding for v in edit.variants])
-        self._check_conditioning(negative)
+        check(edit, self.source, self.edited, negative, _context_width(model))
         self.set_conds(stack([self.source, self.edited]), negative)
         self.set_cfg(cfg)
 
@@ -279,13 +280,13 @@ class EditGuider(comfy.samplers.CFGGuider):
             for name in ("_run", "_steps", "_chunks", "_noise", "conds", "inner_model", "loaded_models"):
                 self.__dict__.pop(name, None)
 
-    def predict_noise(self, x, timestep, model_options={}, seed=None):
+    def predict_noise(self, x, timestep, model_options=None, seed=None):
         if not self._chunks:
             self._name_chunks()
         steps = len(self._steps) - 1
         self._run.begin_step(step_of(float(timestep[0]), self._steps), steps)
         with self._noise.paused():
-            return super().predict_noise(x, timestep, model_options, seed)
+            return super().predict_noise(x, timestep, model_options or {}, seed)
 
     def _check_reached(self, run: Run) -> None:
         evaluated = bool(self._chunks)
@@ -325,48 +326,10 @@ class EditGuider(comfy.samplers.CFGGuider):
         for cond in self.conds["positive"]:
             embeddings = cond["model_conds"]["c_crossattn"].cond
             edited = torch.cat([embeddings[rows.of(prompt)] for prompt in rows.edited])
-            aligned.append(self._is_aligned(embeddings[:1], edited))
+            aligned.append(is_aligned(self.edit, embeddings[:1].cpu(), edited.cpu()))
         for cond, own in zip(self.conds["positive"], aligned):
             cond["uuid"] = uuid.uuid4()
             self._chunks[cond["uuid"]] = own or not any(aligned)
-
-    def _is_aligned(self, source: torch.Tensor, edited: torch.Tensor) -> bool:
-        """Whether an entry is the prompts' own, and not one that source and edits have in common."""
-        if any(not torch.equal(source[0], row) for row in edited):
-            return True
-        length = len(self.edit.source)
-        return any(torch.equal(source[:, :length].cpu(), own[0].cpu()) for own in self.edit.source.encoding)
-
-    def _check_conditioning(self, negative: Conditioning) -> None:
-        edits = len(self.edit.variants)
-        stack([self.source, self.edited])
-        for name, conditioning, rows in (("source", self.source, 1), ("edited", self.edited, edits)):
-            for embeddings, _ in conditioning:
-                if len(embeddings) != rows:
-                    raise EditError(
-                        f"{name} has {len(embeddings)} rows, but the edit has {edits} edited "
-                        f"prompt{'s' if edits > 1 else ''}: take {name} from the last PromptPairAlign of the chain."
-                    )
-        width = _context_width(self.model_patcher)
-        for name, conditioning in (("edit", self.source), ("negative", negative)):
-            for embeddings, _ in conditioning:
-                if embeddings.shape[-1] != width:
-                    raise EditError(
-                        f"{name}: its text encoder makes {embeddings.shape[-1]} numbers a token, the model takes {width}. "
-                        "Use the CLIP that belongs to the model."
-                    )
-        lengths = [("source", self.source, 0, len(self.edit.source))]
-        lengths += [("edited", self.edited, i, len(v.prompt)) for i, v in enumerate(self.edit.variants)]
-        for (name, conditioning, row, length), (source, edited) in (
-            (of, (s[0], e[0])) for of in lengths for s, e in zip(self.source, self.edited)
-        ):
-            embeddings = (source if name == "source" else edited)[row : row + 1]
-            if self._is_aligned(source, edited) and not tiles(embeddings, length):
-                raise EditError(
-                    f"{name} has {embeddings.shape[1]} tokens where its prompt in the edit has {length}: it was made with "
-                    "another text encoder, or lengthened on the way, as by ConditioningConcat. Join the texts in "
-                    "PromptPairAlign instead."
-                )
 
 
 def _context_width(model) -> int:

@@ -8,7 +8,9 @@ from typing import Any
 
 import torch
 
+from ..edit import Edit
 from ..errors import EditError
+from ..tokens import Prompt
 
 Conditioning = list[list[Any]]
 
@@ -27,10 +29,14 @@ def stack(conditionings: Sequence[Conditioning], join: Callable = torch.cat) -> 
     counts = {len(conditioning) for conditioning in conditionings}
     if len(counts) > 1:
         raise EditError(
-            f"source and edited have different numbers of conditioning entries ({', '.join(map(str, sorted(counts)))}): "
+            f"source and edited have different numbers of conditioning entries ({_list(counts)}): "
             "where one goes through Combine, an area or a schedule, the other has to go through the same."
         )
     return [_stack_entries(entries, join) for entries in zip(*conditionings)]
+
+
+def _list(numbers: set[int]) -> str:
+    return ", ".join(map(str, sorted(numbers)))
 
 
 def _stack_entries(entries: Sequence[list[Any]], join: Callable) -> list[Any]:
@@ -38,7 +44,7 @@ def _stack_entries(entries: Sequence[list[Any]], join: Callable) -> list[Any]:
     widths = {tensor.shape[-1] for tensor in embeddings}
     if len(widths) > 1:
         raise EditError(
-            f"source and edited come from different text encoders (widths {', '.join(map(str, sorted(widths)))}): "
+            f"source and edited come from different text encoders (widths {_list(widths)}): "
             "encode both with the CLIP that PromptPairAlign has."
         )
     length = math.lcm(*(tensor.shape[1] for tensor in embeddings))
@@ -67,7 +73,14 @@ def same(a: Any, b: Any) -> bool:
     if isinstance(a, torch.Tensor) or isinstance(b, torch.Tensor):
         return type(a) is type(b) and a.shape == b.shape and torch.equal(a, b)
     if hasattr(a, "cond_hint_original") and type(a) is type(b):
-        names = ("control_model", "t2i_model", "cond_hint_original", "strength", "timestep_percent_range", "strength_type")
+        names = (
+            "control_model",
+            "t2i_model",
+            "cond_hint_original",
+            "strength",
+            "strength_type",
+            "timestep_percent_range",
+        )
         return all(same(getattr(a, n, None), getattr(b, n, None)) for n in (*names, "previous_controlnet"))
     if isinstance(a, (list, tuple)) and type(a) is type(b):
         return len(a) == len(b) and all(map(same, a, b))
@@ -77,9 +90,47 @@ def same(a: Any, b: Any) -> bool:
         return False
 
 
-def tiles(embeddings: torch.Tensor, length: int) -> bool:
-    """Whether [rows, tokens, width] is a prompt of `length` tokens, once or repeated."""
-    tokens = embeddings.shape[1]
-    if tokens % length:
-        return False
-    return torch.equal(embeddings, embeddings[:, :length].repeat(1, tokens // length, 1))
+def is_aligned(edit: Edit, source: torch.Tensor, edited: torch.Tensor) -> bool:
+    """Whether an entry is the edit's own prompts, and not one that source and edits have in common.
+
+    Args:
+        source: [1, tokens, width]; edited: [edits, tokens, width].
+    """
+    if any(not torch.equal(source[0], row) for row in edited):
+        return True
+    length = len(edit.source)
+    return any(torch.equal(source[:, :length], own[0].to(source)) for own in edit.source.encoding)
+
+
+def check(edit: Edit, source: Conditioning, edited: Conditioning, negative: Conditioning, width: int) -> None:
+    """Raise EditError where conditioning doesn't fit the edit, or a model with contexts of `width`."""
+    edits = len(edit.variants)
+    for name, conditioning, rows in (("source", source, 1), ("edited", edited, edits)):
+        for embeddings, _ in conditioning:
+            if len(embeddings) != rows:
+                raise EditError(
+                    f"{name} has {len(embeddings)} rows, but the edit has {edits} edited "
+                    f"prompt{'s' if edits > 1 else ''}: take {name} from the last PromptPairAlign of the chain."
+                )
+    for name, conditioning in (("edit", stack([source, edited])), ("negative", negative)):
+        for embeddings, _ in conditioning:
+            if embeddings.shape[-1] != width:
+                raise EditError(
+                    f"{name}: its text encoder makes {embeddings.shape[-1]} numbers a token, the model takes {width}. "
+                    "Use the CLIP that belongs to the model."
+                )
+    for (of_source, _), (of_edits, _) in zip(source, edited):
+        if of_source.shape == of_edits[:1].shape and not is_aligned(edit, of_source, of_edits):
+            continue
+        _check_length("source", of_source, edit.source)
+        for row, variant in enumerate(edit.variants):
+            _check_length("edited", of_edits[row : row + 1], variant.prompt)
+
+
+def _check_length(name: str, embeddings: torch.Tensor, prompt: Prompt) -> None:
+    tokens, length = embeddings.shape[1], len(prompt)
+    if tokens % length or not torch.equal(embeddings, embeddings[:, :length].repeat(1, tokens // length, 1)):
+        raise EditError(
+            f"{name} has {tokens} tokens where its prompt in the edit has {length}: it was made with another text "
+            "encoder, or lengthened on the way, as by ConditioningConcat. Join the texts in PromptPairAlign instead."
+        )

@@ -30,7 +30,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--edits", nargs="+", type=int, default=[1, 2, 4], help="edits of one source, for growth")
     parser.add_argument("--repeats", type=int, help="rounds of every contender")
     parser.add_argument("--attention", choices=["pytorch", "sub-quadratic"], default="pytorch")
-    parser.add_argument("--no-maps-in-memory", action="store_true", help="leave out the contender with materialised maps")
+    parser.add_argument(
+        "--no-maps-in-memory", action="store_true", help="leave out the contender with materialised maps"
+    )
     parser.add_argument("--output", type=Path)
     return parser.parse_args()
 

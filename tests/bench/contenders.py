@@ -72,7 +72,9 @@ class _Timing:
         self.seconds: dict[str, list[float]] = {}
         self.peaks: dict[str, int] = {}
 
-    def sample(self, guider, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, disable_pbar=False):
+    def sample(
+        self, guider, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, disable_pbar=False
+    ):
         x = noise * sigmas[0]
         sigma = sigmas[0].expand(len(x))
         plain = comfy.model_patcher.create_model_options_clone(self.model.model_options)
@@ -92,7 +94,10 @@ class _Timing:
         return x
 
     def _host(self, guider, x, sigma, sigmas, model_options):
-        options = {**model_options, "transformer_options": {**model_options["transformer_options"], "sample_sigmas": sigmas}}
+        options = {
+            **model_options,
+            "transformer_options": {**model_options["transformer_options"], "sample_sigmas": sigmas},
+        }
         conds = guider.conds
         return comfy.samplers.sampling_function(
             guider.inner_model, x, sigma, conds["negative"], conds["positive"], guider.cfg, model_options=options

@@ -33,7 +33,9 @@ def run(model, edit=None, size=16):
 
 
 def plain(model, conditioning, size=16):
-    return nodes.common_ksampler(model, 3, STEPS, 5.0, "euler", "karras", conditioning, NEGATIVE, latent(size))[0]["samples"]
+    return nodes.common_ksampler(model, 3, STEPS, 5.0, "euler", "karras", conditioning, NEGATIVE, latent(size))[0][
+        "samples"
+    ]
 
 
 def assert_same(a, b, tolerance=2e-4):
@@ -106,7 +108,9 @@ def test_a_patch_object_is_moved_with_the_model_and_kept_by_copies():
     original = guider.predict_noise
 
     def predict(*args, **kwargs):
-        seen.append(guider.model_patcher.model_options["transformer_options"]["patches_replace"]["attn2"][("middle", 0)])
+        seen.append(
+            guider.model_patcher.model_options["transformer_options"]["patches_replace"]["attn2"][("middle", 0)]
+        )
         return original(*args, **kwargs)
 
     guider.predict_noise = predict

@@ -58,8 +58,10 @@ CHANGES = {
     "combine": lambda c: nodes.ConditioningCombine().combine(c, COMMON)[0],
     "area": lambda c: nodes.ConditioningSetArea().append(c, 64, 128, 64, 0, 1.0)[0] + COMMON,
     "mask": lambda c: nodes.ConditioningSetMask().append(c, half_mask(), "default", 0.8)[0] + COMMON,
-    "time range": lambda c: nodes.ConditioningSetTimestepRange().set_range(c, 0.0, 0.6)[0]
-    + nodes.ConditioningSetTimestepRange().set_range(COMMON, 0.6, 1.0)[0],
+    "time range": lambda c: (
+        nodes.ConditioningSetTimestepRange().set_range(c, 0.0, 0.6)[0]
+        + nodes.ConditioningSetTimestepRange().set_range(COMMON, 0.6, 1.0)[0]
+    ),
 }
 
 
@@ -101,7 +103,7 @@ def test_a_negative_area_leaves_the_edit_where_it_is():
 def test_words_that_only_have_an_area_make_no_blend_mask():
     edit = edit_of().local_blend("cat", "dog", start=0.0)
     source, edited = both(edit, lambda c: nodes.ConditioningSetArea().append(c, 64, 128, 64, 0, 1.0)[0])
-    with pytest.raises(EditError, match="AttentionLocalBlend.*mask"):
+    with pytest.raises(EditError, match=r"AttentionLocalBlend.*mask"):
         run(edit, source, edited)
 
 
@@ -164,7 +166,7 @@ def test_controlnet_on_one_side_only_is_an_error(controlnet, other):
 
 def test_conditioning_that_does_not_fit_is_an_error_that_says_so():
     edit = edit_of("a cat", "a dog", "a fox")
-    with pytest.raises(EditError, match="edited has 1 rows.*2 edited prompts"):
+    with pytest.raises(EditError, match=r"edited has 1 rows.*2 edited prompts"):
         run(edit, edited=prompt("a dog").encoding)
     edit = edit_of()
     with pytest.raises(EditError, match="different numbers of conditioning entries"):
@@ -176,5 +178,5 @@ def test_conditioning_that_does_not_fit_is_an_error_that_says_so():
     with pytest.raises(EditError, match="negative: its text encoder"):
         run(edit, negative=prompt("", width=32).encoding)
     longer = nodes.ConditioningConcat().concat(edit.variants[0].prompt.encoding, COMMON)[0]
-    with pytest.raises(EditError, match="edited has 154 tokens.*77.*ConditioningConcat"):
+    with pytest.raises(EditError, match=r"edited has 154 tokens.*77.*ConditioningConcat"):
         run(edit, edited=longer)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import folder_paths
 import pytest
 import torch
-from prompt_to_prompt.nodes import PromptPairAlign, AttentionReweight
+from prompt_to_prompt.nodes import AttentionReweight, PromptPairAlign
 from prompt_to_prompt.p2p_core.alignment import MODES
 from prompt_to_prompt.p2p_core.errors import EditError
 from prompt_to_prompt.p2p_core.hosts.comfy import EditGuider, encode, load_demo, sample
@@ -16,6 +16,7 @@ import nodes
 
 LATENT = {"samples": torch.zeros(1, 4, 16, 16)}
 NOTHING = InjectSchedule(Window(0, 0, "cross"), Window(0, 0, "self"))
+SCRIPTS = ["猫坐在汽车上", "кот на машине", "🦊🐻", "naïve café", "o'clock don't", "1990 x2", "mañana"]
 LONG = "a fox sitting on a red car in the snow, " * 12
 
 
@@ -42,7 +43,7 @@ def test_a_prompt_is_read_as_the_encoder_reads_it(demo):
     assert torch.equal(prompt.encoding[0][0], clip.encode_from_tokens_scheduled(clip.tokenize(prompt.text))[0][0])
 
 
-@pytest.mark.parametrize("text", ["猫坐在汽车上", "кот на машине", "🦊🐻", "naïve café", "o'clock don't", "1990 x2", "mañana"])
+@pytest.mark.parametrize("text", SCRIPTS)
 def test_words_of_any_script_are_found(demo, text):
     prompt = encode(demo[1], f"a {text} car")
     found = prompt.find(text)

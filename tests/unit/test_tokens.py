@@ -92,7 +92,7 @@ def test_a_word_is_looked_for_in_every_prompt():
     [
         ("dog", "edit_words: 'dog' is not in the prompt. Its words are: A, cat, a, bicycle, and, Cat, in, the, snow."),
         ("cat#3", "edit_words: 'cat#3' is not in the prompt: 'cat' occurs 2 times in it."),
-        ("snow#2", "edit_words: 'snow#2' is not in the prompt: 'snow' occurs 1 time in it."),
+        ("snow#2", "edit_words: 'snow#2' is not in the prompt: 'snow' occurs once in it."),
         ("[90]", "edit_words: [90] is no token of the prompt: it has 77 tokens, from [0]."),
     ],
 )
