@@ -23,14 +23,22 @@ export function addAlignmentView(node) {
   const track = el("div", { class: "p2p-track" });
   const scroller = el("div", { class: "p2p-alignment", role: "group" }, track);
   const legend = el("span", { class: "p2p-legend", "aria-hidden": "true" });
-  const element = el("div", { class: "p2p-alignment-view" }, el("div", { class: "p2p-head" }, status, legend), scroller);
+  const element = el(
+    "div",
+    { class: "p2p-alignment-view" },
+    el("div", { class: "p2p-head" }, status, legend),
+    scroller,
+  );
 
   let drawn = null;
   const refresh = () => {
     const state = stateOf(node);
     status.textContent = state.status;
     status.title = state.hint ?? "";
-    scroller.setAttribute("aria-label", `${state.preview ? "Likely pairing of words" : "Alignment of tokens"}, source and edit`);
+    scroller.setAttribute(
+      "aria-label",
+      `${state.preview ? "Likely pairing of words" : "Alignment of tokens"}, source and edit`,
+    );
     element.classList.toggle("p2p-preview", Boolean(state.preview));
     if (!show(track, state, () => (drawn = chipsOf(state.alignment)).elements)) return;
     legend.replaceChildren(...legendOf(drawn.rows));
@@ -160,7 +168,10 @@ function place({ rows, links, ribbons, alignment }, track) {
   const [top, bottom] = [rows[0][0]?.offsetHeight ?? 0, track.clientHeight - (rows[1][0]?.offsetHeight ?? 0)];
   ribbons.setAttribute("width", width);
   ribbons.setAttribute("height", track.clientHeight);
-  const span = (r, of) => [Math.min(...of.map((i) => left[r][i])), Math.max(...of.map((i) => left[r][i] + widths[r][i]))];
+  const span = (r, of) => [
+    Math.min(...of.map((i) => left[r][i])),
+    Math.max(...of.map((i) => left[r][i] + widths[r][i])),
+  ];
   for (const { source, edit, ribbon } of links) {
     const [[a, b], [c, d]] = [span(0, source), span(1, edit)];
     const middle = (top + bottom) / 2;

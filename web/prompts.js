@@ -12,7 +12,11 @@ const MARKS = new Set(",.;:!?\"'`´‘’“”„«»()[]{}<>|/\\-–—_…。
 
 /** The words of a prompt in order, without weights: "a (red:1.2) car" has a, red, car. */
 export function wordsOf(prompt) {
-  return withoutWeights(prompt).match(WORD)?.map((word) => word.toLowerCase()) ?? [];
+  return (
+    withoutWeights(prompt)
+      .match(WORD)
+      ?.map((word) => word.toLowerCase()) ?? []
+  );
 }
 
 function withoutWeights(prompt) {
@@ -55,7 +59,7 @@ export function placesOf(words, phrase) {
   if (!wanted || isTokenNumber(phrase)) return [];
   const spelled = words.map((word, i) => [lettersOf(word), i]).filter(([text]) => text);
   const places = [];
-  for (let start = 0; start < spelled.length; ) {
+  for (let start = 0; start < spelled.length;) {
     let text = "";
     let end = start;
     while (end < spelled.length && text.length < wanted.length) text += spelled[end++][0];
@@ -150,7 +154,7 @@ function needlemanWunsch(old, fresh) {
     });
   });
   const pairs = [];
-  for (let i = old.length, j = fresh.length; i && j; ) {
+  for (let i = old.length, j = fresh.length; i && j;) {
     if (score[i][j] === score[i][j - 1]) j--;
     else if (score[i][j] === score[i - 1][j]) i--;
     else pairs.unshift([--i, --j]);

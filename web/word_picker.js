@@ -14,7 +14,13 @@ const LABEL = 62;
 /** @param rows [{ input, label, from }]: an input of words, and whose words: source, edits or both. */
 export function addWordPicker(node, rows, { slider } = {}) {
   const lists = rows.map(({ input, label }) =>
-    el("div", { class: "p2p-words", role: "toolbar", "aria-label": `${input}: choose words`, "data-input": input, "data-label": label }),
+    el("div", {
+      class: "p2p-words",
+      role: "toolbar",
+      "aria-label": `${input}: choose words`,
+      "data-input": input,
+      "data-label": label,
+    }),
   );
   const parts = rows.map(({ label }, i) =>
     el("div", { class: "p2p-word-row" }, el("span", { class: "p2p-label", text: label }), lists[i]),
@@ -77,7 +83,12 @@ function drawWords(node, list, { input }, words) {
         disabled: locked,
         label: isNumber ? `token ${phrase}` : `${phrase}, not in the prompt`,
         title: isNumber ? "A token by its number. Click to remove." : "Not a word of the prompt. Click to remove.",
-        onclick: () => write(node, input, splitPhrases(inputOf(node, input)).filter((p) => p !== phrase)),
+        onclick: () =>
+          write(
+            node,
+            input,
+            splitPhrases(inputOf(node, input)).filter((p) => p !== phrase),
+          ),
       });
       chip.classList.toggle("p2p-missing", !isNumber);
       return chip;
@@ -101,7 +112,9 @@ function drawWords(node, list, { input }, words) {
 function flip(node, input, words, name) {
   const { phrases, covers, chosen } = choiceOf(node, input, words);
   if (!chosen.has(name)) return write(node, input, [...phrases, name]);
-  const left = phrases.flatMap((phrase, i) => (covers[i].includes(name) ? covers[i].filter((other) => other !== name) : [phrase]));
+  const left = phrases.flatMap((phrase, i) =>
+    covers[i].includes(name) ? covers[i].filter((other) => other !== name) : [phrase],
+  );
   return write(node, input, [...new Set(left)]);
 }
 

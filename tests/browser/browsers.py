@@ -6,6 +6,7 @@ it is installed with apt-get. Without one the tests say so: they are skipped, an
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -16,7 +17,7 @@ from pathlib import Path
 import bootstrap
 import pytest
 
-NEWEST = "1.58.1"  # comfyui-frontend-package of August 2026, served in place of the one ComfyUI brings along
+NEWEST = "1.58.1"  # of comfyui-frontend-package; served in place of the one ComfyUI brings along
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -37,10 +38,30 @@ def without_browser(reason: str):
     pytest.skip(message)
 
 
+@contextlib.contextmanager
+def launched():
+    """A headless Chromium."""
+    try:
+        from playwright.sync_api import Error, sync_playwright
+    except ImportError:
+        without_browser("there is no playwright; it is in tests/requirements.txt.")
+    with sync_playwright() as playwright:
+        try:
+            browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
+        except Error as error:
+            without_browser(f"Chromium doesn't start:\n{error}")
+        yield browser
+        browser.close()
+
+
 def chromium() -> str:
     """The path of a Chromium, installed if need be."""
-    return _find_chromium() or _install_chromium() or without_browser(
-        "there is no Chromium. Install it (Debian: apt-get install chromium), or set P2P_CHROMIUM to its path."
+    return (
+        _find_chromium()
+        or _install_chromium()
+        or without_browser(
+            "there is no Chromium. Install it (Debian: apt-get install chromium), or set P2P_CHROMIUM to its path."
+        )
     )
 
 

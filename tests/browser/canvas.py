@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from comfy_client import Client
-from playwright.sync_api import Locator, Page
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator, Page
 
 WORKFLOWS = Path(__file__).parent.parent.parent / "example_workflows"
 
@@ -17,7 +20,9 @@ SETTINGS = {
     "Comfy.EnableTooltips": False,
 }
 
-READY = "() => window.app?.extensionManager?.workflow?.activeWorkflow && window.app.graph && !document.querySelector('#splash-loader')"
+READY = "() => window.app?.extensionManager?.workflow?.activeWorkflow && window.app.graph"
+FIND_VIEW = "node.widgets?.map((w) => w.element).find((e) => e?.classList.contains('p2p-view'))"
+EMPTY = {"version": 0.4, "last_node_id": 0, "last_link_id": 0, "nodes": [], "links": [], "groups": [], "config": {}}
 
 
 class Canvas:
@@ -64,8 +69,8 @@ class Canvas:
     def build(self, nodes: dict[str, tuple], links: list[tuple[str, str, str, str]] = ()) -> None:
         """A new workflow: name -> (type, {input: value}, [x, y]), and (name, output, name, input). Ids are 1, 2, ..."""
         self.page.evaluate(
-            """async ([nodes, links]) => {
-                 await window.app.loadGraphData({ version: 0.4, last_node_id: 0, last_link_id: 0, nodes: [], links: [], groups: [], config: {}, extra: {} });
+            """async ([empty, nodes, links]) => {
+                 await window.app.loadGraphData(empty);
                  const { graph } = window.app;
                  const made = {};
                  for (const [name, [type, values, pos]] of Object.entries(nodes)) {
@@ -73,16 +78,17 @@ class Canvas:
                    node.pos = pos;
                    graph.add(node);
                    for (const [input, value] of Object.entries(values)) {
-                     const widget = node.widgets.find((w) => w.name === input);
+                     const widget = node.widgets.find((w) => w.name === input || w.label === input);
                      widget.value = value;
                      widget.callback?.(value, window.app.canvas, node);
                    }
                  }
-                 for (const [from, output, to, input] of links)
-                   made[from].connect(made[from].outputs.findIndex((o) => o.name === output || o.label === output), made[to],
-                     made[to].inputs.findIndex((i) => i.name === input));
+                 for (const [from, output, to, input] of links) {
+                   const slot = made[from].outputs.findIndex((o) => o.name === output || o.label === output);
+                   made[from].connect(slot, made[to], made[to].inputs.findIndex((i) => i.name === input));
+                 }
                }""",
-            [nodes, links],
+            [EMPTY, nodes, links],
         )
         self.record()
         self.frames(4)
@@ -115,8 +121,8 @@ class Canvas:
     def on(self, node: str, function: str, argument=None):
         """Call `function(node, argument)` in the page."""
         return self.page.evaluate(
-            "([id, argument]) => { const graph = window.app.canvas.graph;"
-            " const node = graph.getNodeById(id) ?? graph.getNodeById(Number(id)); return (" + function + ")(node, argument); }",
+            "([id, argument]) => { const node = window.app.canvas.graph.nodes.find((node) => String(node.id) === id);"
+            f" return ({function})(node, argument); }}",
             [node, argument],
         )
 
@@ -137,13 +143,18 @@ class Canvas:
             """() => { window.p2pDone = new Promise((done, fail) => {
                  const api = window.app.api;
                  api.addEventListener("execution_success", () => done(), { once: true });
-                 api.addEventListener("execution_error", (e) => fail(new Error(JSON.stringify(e.detail))), { once: true });
+                 const failed = ({ detail }) => fail(new Error(JSON.stringify(detail)));
+                 api.addEventListener("execution_error", failed, { once: true });
                }); window.app.queuePrompt(0); }"""
         )
         self.page.set_default_timeout(timeout * 1000)
         self.page.evaluate("() => window.p2pDone")
         self.page.set_default_timeout(10_000)
         self.frames(3)
+
+    def tokens_shown(self) -> None:
+        """Wait for the alignment view: what the server had in its cache is asked for after the run."""
+        self.page.wait_for_function("() => !document.querySelector('.p2p-preview')")
 
     # -- looking --
 
@@ -154,8 +165,8 @@ class Canvas:
                  const { canvas } = window.app;
                  const nodes = ids.map((id) => canvas.graph.getNodeById(id) ?? canvas.graph.getNodeById(Number(id)));
                  canvas.ds.scale = scale;
-                 canvas.ds.offset[0] = 110 / scale - Math.min(...nodes.map((n) => n.pos[0]));
-                 canvas.ds.offset[1] = 110 / scale - Math.min(...nodes.map((n) => n.pos[1]));
+                 canvas.ds.offset[0] = 150 / scale - Math.min(...nodes.map((n) => n.pos[0]));
+                 canvas.ds.offset[1] = 170 / scale - Math.min(...nodes.map((n) => n.pos[1]));
                  canvas.setDirty(true, true);
                }""",
             [list(nodes), scale],
@@ -164,16 +175,15 @@ class Canvas:
 
     def view(self, node: str) -> Locator:
         """The view in a node, as it is on the page."""
-        mark = "(node) => { for (const w of node.widgets) if (w.element?.classList.contains('p2p-view')) w.element.id = `view-${node.id}`; }"
-        self.on(node, mark)
+        self.on(node, f"(node) => {{ Object.assign({FIND_VIEW}, {{ id: `view-${{node.id}}` }}); }}")
         return self.page.locator(f"#view-{node}")
 
     def textarea(self, node: str, number: int = 0) -> Locator:
         """A multiline input's own text field."""
         if self.rendering == "nodes2":
             return self.page.locator(f'.lg-node[data-node-id="{node}"] textarea').nth(number)
-        mark = "(node) => node.widgets.filter((w) => w.element?.tagName === 'TEXTAREA').forEach((w, i) => { w.element.id = `text-${node.id}-${i}`; })"
-        self.on(node, mark)
+        elements = "node.widgets.map((w) => w.element).filter((e) => e?.tagName === 'TEXTAREA')"
+        self.on(node, f"(node) => {elements}.forEach((e, i) => {{ e.id = `text-${{node.id}}-${{i}}`; }})")
         return self.page.locator(f"#text-{node}-{number}")
 
     def drag(self, handle: Locator, by: float) -> None:
@@ -189,5 +199,8 @@ class Canvas:
         self.frames()
 
     def theme(self, name: str) -> None:
-        self.page.evaluate("(name) => window.app.extensionManager.setting.set('Comfy.ColorPalette', name)", name)
+        self.setting("Comfy.ColorPalette", name)
+
+    def setting(self, name: str, value) -> None:
+        self.page.evaluate("([name, value]) => window.app.extensionManager.setting.set(name, value)", [name, value])
         self.frames(3)

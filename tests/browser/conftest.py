@@ -8,6 +8,7 @@ view, in both renderings and both themes, are left in .comfyui/screenshots/ for 
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 
@@ -17,40 +18,49 @@ from comfy_server import Server
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is in tests/requirements.txt")
-
-import browsers  # noqa: E402
-from canvas import Canvas  # noqa: E402
+import browsers
+from canvas import Canvas
 
 SCREENSHOTS = bootstrap.CHECKOUT / ".comfyui" / "screenshots"
 
 
 @pytest.fixture(scope="session")
 def browser():
-    path = browsers.chromium()
-    with playwright.sync_playwright() as p:
-        running = p.chromium.launch(executable_path=path, headless=True, args=browsers.FLAGS)
+    with browsers.launched() as running:
         yield running
-        running.close()
 
 
-@pytest.fixture(scope="session", params=["stock", browsers.NEWEST])
-def front_end(request, browser):
-    """A server with one of the front ends; one at a time."""
-    folder = browsers.front_end(request.param)
-    arguments = ["--front-end-root", str(folder)] if folder else []
-    with Server("--preview-method", "none", *arguments) as server:
-        server.front_end = request.param
-        yield server
+@pytest.fixture(scope="session")
+def server_with():
+    """A server with one of the front ends, by its version; one at a time."""
+    with contextlib.ExitStack() as stack:
+        running = {}
+
+        def start(version: str) -> Server:
+            if version not in running:
+                stack.close()
+                running.clear()
+                folder = browsers.front_end(version)
+                arguments = ["--front-end-root", str(folder)] if folder else []
+                running[version] = stack.enter_context(Server("--preview-method", "none", *arguments))
+            return running[version]
+
+        yield start
 
 
-@pytest.fixture(scope="session", params=["classic", "nodes2"])
-def page(request, browser, front_end):
+# One parameter of pairs, so that each front end is started once.
+@pytest.fixture(
+    scope="session",
+    params=[(version, rendering) for version in ("stock", browsers.NEWEST) for rendering in ("classic", "nodes2")],
+    ids="-".join,
+)
+def page(request, browser, server_with):
     """A page in one of the renderings, kept from test to test: loading it takes longer than most tests."""
+    version, rendering = request.param
     context = browser.new_context(viewport={"width": 1500, "height": 1000}, device_scale_factor=1)
-    opened = Canvas(context.new_page(), front_end, request.param)
+    opened = Canvas(context.new_page(), server_with(version), rendering)
     opened.page.set_default_timeout(10_000)
-    opened.front_end = front_end.front_end
+    opened.front_end = version
     yield opened.open()
     context.close()
 

@@ -72,10 +72,11 @@ def test_words_lay_their_maps_over_the_pictures(compared):
 
 def test_a_tab_for_each_edit(canvas):
     second = ("PromptPairAlign", {**EVERYTHING["align"][1], "edit_prompt": "a fox sitting on a car"}, [350, -500])
-    links = [link for link in EVERYTHING_LINKS if link[:2] != ("align", "edit") and link[:3] != ("blend", "edit", "sampler")]
-    chain = [("align", "edit", "second", "edit"), ("demo", "clip", "second", "clip"), ("second", "edit", "sampler", "edit")]
-    canvas.build({**EVERYTHING, "second": second}, links + chain)
-    for name in ("reweight", "schedule", "blend"):
+    aside = {"reweight", "schedule", "blend"}
+    links = [link for link in EVERYTHING_LINKS if not {link[0], link[2]} & aside]
+    chain = [("align", "edit", "second", "edit"), ("second", "edit", "sampler", "edit")]
+    canvas.build({**EVERYTHING, "second": second}, [*links, *chain, ("demo", "clip", "second", "clip")])
+    for name in aside:
         canvas.on(ID[name], "(node) => node.graph.remove(node)")
     canvas.show(NODE)
     canvas.run()

@@ -112,9 +112,8 @@ def test_steps_are_those_of_the_sampler(canvas):
 
 
 def test_connected_numbers_are_shown_and_left_alone(canvas):
-    canvas.build(
-        {**ALONE, "number": ("PrimitiveFloat", {"value": 0.3}, [-300, 0])}, [("number", "FLOAT", "schedule", "cross_end")]
-    )
+    constant = ("PrimitiveFloat", {"value": 0.3}, [-300, 0])
+    canvas.build({**ALONE, "number": constant}, [("number", "FLOAT", "schedule", "cross_end")])
     canvas.show("1")
     view = canvas.view("1")
     assert bar(view, "cross") == pytest.approx((0, 0.3))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from conftest import SCREENSHOTS
-from workflows import EVERYTHING, EVERYTHING_LINKS, ID
+from workflows import EDIT, EVERYTHING, EVERYTHING_LINKS, ID
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
@@ -15,9 +15,13 @@ def test_pictures_of_the_views(canvas, theme):
     try:
         canvas.build(EVERYTHING, EVERYTHING_LINKS)
         canvas.set(ID["schedule"], "ramp", "cosine")
+        canvas.set(ID["align"], "edit_prompt", "a dog sitting in the snow")
         picture_of(canvas, "align", folder / "align-preview.png")
+        canvas.set(ID["align"], "edit_prompt", EDIT)
         canvas.run()
+        canvas.tokens_shown()
         for name in ("align", "reweight", "schedule", "blend", "compare"):
+            canvas.show(ID[name])
             if name == "compare":
                 canvas.view(ID[name]).get_by_role("button", name="dog").click()
                 canvas.page.wait_for_timeout(200)
@@ -37,5 +41,5 @@ def picture_of(canvas, name: str, path) -> None:
     assert box["width"] > 200
     assert box["height"] > 40
     canvas.page.wait_for_timeout(100)
-    area = {"x": box["x"] - 20, "y": 60, "width": box["width"] + 40, "height": box["y"] + box["height"] - 30}
+    area = {"x": box["x"] - 20, "y": 100, "width": box["width"] + 40, "height": box["y"] + box["height"] - 80}
     canvas.page.screenshot(path=path, clip=area)

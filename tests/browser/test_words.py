@@ -81,6 +81,15 @@ def test_nothing_connected_leaves_the_text(canvas):
     assert canvas.prompt()["1"]["inputs"]["words"] == "dog"
 
 
+def test_connected_words_are_shown_and_left_alone(canvas):
+    text = ("PrimitiveString", {"value": "dog"}, [0, 400])
+    links = [("align", "edit", "reweight", "edit"), ("text", "STRING", "reweight", "words")]
+    canvas.build({"align": PAIR, "reweight": REWEIGHT, "text": text}, links)
+    view = canvas.view("2")
+    assert words(view)["dog"]
+    assert chip(view, "dog").is_disabled()
+
+
 def test_prompts_typed_upstream_arrive(canvas):
     canvas.build({"align": PAIR, "reweight": REWEIGHT}, [("align", "edit", "reweight", "edit")])
     canvas.set("1", "edit_prompt", "an owl")

@@ -7,17 +7,17 @@ EDIT = "a dog sitting on a blue car"
 
 # A node's id is its place in here, from 1.
 EVERYTHING = {
-    "demo": ("P2PDemoModel", {}, [0, 0]),
-    "align": ("PromptPairAlign", {"source_prompt": SOURCE, "edit_prompt": EDIT}, [350, 0]),
-    "reweight": ("AttentionReweight", {"words": "dog", "scale": 2.0}, [760, 0]),
-    "schedule": ("AttentionInjectSchedule", {"word_windows": "dog: 0.1-0.3"}, [760, 350]),
-    "blend": ("AttentionLocalBlend", {"source_words": "cat", "edit_words": "dog", "start": 0.5}, [350, 480]),
-    "negative": ("CLIPTextEncode", {"text": ""}, [0, 200]),
-    "latent": ("EmptyLatentImage", {"width": 128, "height": 128}, [0, 480]),
-    "sampler": ("P2PSampler", {"steps": 4, "cfg": 4.0}, [1170, 0]),
-    "source": ("VAEDecode", {}, [1520, 0]),
-    "edited": ("VAEDecode", {}, [1520, 100]),
-    "compare": ("P2PCompare", {}, [1520, 250]),
+    "demo": ("P2PDemoModel", {}, [-500, 0]),
+    "align": ("PromptPairAlign", {"source_prompt": SOURCE, "edit_prompt": EDIT}, [300, 0]),
+    "reweight": ("AttentionReweight", {"words": "dog", "scale": 2.0}, [800, 0]),
+    "schedule": ("AttentionInjectSchedule", {"word_windows": "dog: 0.1-0.3"}, [800, 420]),
+    "blend": ("AttentionLocalBlend", {"source_words": "cat", "edit_words": "dog", "start": 0.5}, [300, 560]),
+    "negative": ("CLIPTextEncode", {"text": ""}, [-500, 200]),
+    "latent": ("EmptyLatentImage", {"width": 128, "height": 128}, [-500, 480]),
+    "sampler": ("P2PSampler", {"steps": 4, "cfg": 4.0, "control_after_generate": "fixed"}, [1260, 0]),
+    "source": ("VAEDecode", {}, [1620, 0]),
+    "edited": ("VAEDecode", {}, [1620, 120]),
+    "compare": ("P2PCompare", {}, [1620, 260]),
 }
 
 EVERYTHING_LINKS = [
