@@ -22,7 +22,7 @@ class AttentionInjectSchedule(io.ComfyNode):
             inputs=[
                 P2PEdit.Input("edit", tooltip="The edit to schedule, with all its edited prompts so far."),
                 _fraction("cross_start", 0.0, "Start of cross-attention injection: where each word is."),
-                _fraction("cross_end", 0.8, "End of cross-attention injection. Lower: new words show more."),
+                _fraction("cross_end", 0.8, "End of cross-attention injection. Lower it to show new words more."),
                 _fraction("self_start", 0.0, "Start of self-attention injection: layout and shapes."),
                 _fraction("self_end", 0.4, "End of self-attention injection. Lower it if the old shape stays."),
                 _fraction("cross_strength", 1.0, "Part of each cross-attention map that is the source's.", True),
