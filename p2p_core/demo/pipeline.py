@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
+from diffusers.utils import logging
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
@@ -15,7 +19,8 @@ SCHEDULE = {"num_train_timesteps": 1000, "timestep_spacing": "linspace", "steps_
 
 def load_pipeline(device="cpu", dtype: torch.dtype = torch.float32) -> StableDiffusionPipeline:
     """The model that ships with the pack: 128 x 128 pixels, some 30 steps, guidance_scale 4."""
-    unet, text, vae = modules.load(layout.FILE, device, dtype)
+    with _errors_only():
+        unet, text, vae = modules.load(layout.FILE, device, dtype)
     pipe = StableDiffusionPipeline(
         vae=vae,
         text_encoder=text,
@@ -28,6 +33,17 @@ def load_pipeline(device="cpu", dtype: torch.dtype = torch.float32) -> StableDif
     )
     pipe.set_progress_bar_config(leave=False)
     return pipe
+
+
+@contextmanager
+def _errors_only() -> Iterator[None]:
+    """diffusers warns of every cast to another type, also where no part has to be kept in float32."""
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 def tokenizer() -> PreTrainedTokenizerFast:

@@ -78,6 +78,22 @@ def with_scheduler(pipe, name: str, from_image: bool = False, **settings):
     return made
 
 
+def sampled_by(pipe, sampler_name: str, schedule: str):
+    """A pipeline of the same networks that samples as ComfyUI does under these names."""
+    for input_name, name, known in (("sampler_name", sampler_name, SAMPLERS), ("scheduler", schedule, SCHEDULES)):
+        if name not in known:
+            raise EditError(f"{input_name}: '{name}' is none of {', '.join(known)}.")
+    scheduler, settings = SAMPLERS[sampler_name]
+    return with_scheduler(pipe, scheduler, **SCHEDULES[schedule], **settings)
+
+
+def demo(device="cpu", dtype: torch.dtype = torch.float32):
+    """The model that ships with the pack."""
+    from ..demo.pipeline import load_pipeline
+
+    return load_pipeline(device, dtype)
+
+
 def generator(seed: int) -> torch.Generator:
     """On the CPU: the same picture on every machine, and the same noise as in ComfyUI."""
     return torch.Generator().manual_seed(seed)
