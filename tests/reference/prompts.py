@@ -11,20 +11,19 @@ START, END = 0, 1
 
 
 def tokenised(text: str, chunk: int = 77, pad: int = END) -> Prompt:
-    """As a CLIP tokenizer does: chunks of start, text, end and padding, marks being words of their own.
+    """As ComfyUI does for CLIP: chunks of start, text, end and padding; a word that doesn't fit begins the next one.
 
     pad: the padding's id; Stable Diffusion 1.x pads with the end-of-text token.
     """
-    words = re.findall(r"\w+|[^\w\s]", text)
-    pieces = [
-        Token(2 + zlib.crc32(piece.encode()), "text", piece, number)
-        for number, word in enumerate(words)
-        for piece in re.findall(r".{1,4}", word)
-    ]
     room = chunk - 2
+    parts: list[list[Token]] = [[]]
+    for number, word in enumerate(re.findall(r"\w+|[^\w\s]", text)):
+        pieces = [Token(2 + zlib.crc32(piece.encode()), "text", piece, number) for piece in re.findall(r".{1,4}", word)]
+        if len(parts[-1]) + len(pieces) > room:
+            parts.append([])
+        parts[-1] += pieces
     tokens: list[Token] = []
-    for first in range(0, max(len(pieces), 1), room):
-        part = pieces[first : first + room]
+    for part in parts:
         tokens += [Token(START, "start"), *part, Token(END, "end")]
         tokens += [Token(pad, "pad")] * (room - len(part))
     return Prompt(text, tuple(tokens), chunk)

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from prompt_to_prompt.p2p_core.alignment import MODES, align, identity, needleman_wunsch
 from prompt_to_prompt.p2p_core.errors import EditError
@@ -56,6 +56,7 @@ def test_the_matrix_has_a_row_per_source_and_a_column_per_edit_token(prompts, mo
 
 
 @given(pairs(), matching)
+@example((tokenised("dog cat dog red cat", 6), tokenised("red bicycle cat", 6)), "sequence")  # difflib would mix them
 def test_kinds_of_tokens_are_never_mixed(prompts, mode):
     """Above all: a deleted word is never handed to padding."""
     source, edit = prompts
@@ -165,6 +166,14 @@ def test_padding_takes_the_padding_of_its_own_place_and_chunk():
     assert [links[j] for j in (9, 10, 11)] == [(4,), (4,), (5,)]  # place 3 is the source's end of text
     assert links[0] == links[6] == (0,)
     assert links[5] == links[8] == (3,)
+
+
+def test_padding_in_the_middle_stays_there():
+    """A long word that begins a new chunk leaves padding before it, encoded by its place like any other."""
+    source, edit = tokenised("cat hippogriff bicycle", chunk=7), tokenised("cat bicycle hippogriff", chunk=7)
+    links = {j: link.sources for link in align(source, edit).links for j in link.edits}
+    assert source.positions("pad") == [6, 11, 12, 13]
+    assert {j: links[j] for j in edit.positions("pad")} == {5: (6,), 6: (6,), 12: (12,), 13: (13,)}
 
 
 def test_replace_of_different_numbers_of_words_says_how_many():
