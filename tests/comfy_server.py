@@ -76,6 +76,7 @@ class Server(Client):
                     stdin=subprocess.PIPE,
                     stdout=None if echo else log,
                     stderr=None if echo else subprocess.STDOUT,
+                    start_new_session=True,  # Ctrl-C and the like are for this process, which then stops the server
                 )
             self._wait()
         except BaseException:
