@@ -1,0 +1,143 @@
+"""The command and the notebook-style example, run as a user does; the workflow in a picture, read back."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from bootstrap import CHECKOUT
+from PIL import Image
+from prompt_to_prompt.p2p_core import __main__ as command
+from prompt_to_prompt.p2p_core import workflow
+from prompt_to_prompt.p2p_core.workflow import as_prompt, edit_workflow
+from small_pipelines import small_pipeline
+
+SOURCE, EDIT = "a cat sitting on a car", "a dog sitting on a red car"
+
+
+def run(folder, *arguments: str) -> subprocess.CompletedProcess:
+    environment = os.environ | {"PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1"}
+    return subprocess.run([sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True)  # noqa: S603
+
+
+def test_the_command_makes_a_picture_that_carries_its_workflow(tmp_path):
+    options = [
+        "--reweight",
+        "red",
+        "1.5",
+        "--source_words",
+        "cat",
+        "--edit_words",
+        "dog",
+        "--steps",
+        "2",
+        "--seed",
+        "8",
+    ]
+    files = ["-o", "edit.png", "--source", "source.png", "--maps", "maps.png", "--report"]
+    done = run(tmp_path, "-m", "p2p_core", SOURCE, EDIT, *options, *files)
+    assert done.returncode == 0, done.stderr
+    assert "seed 8" in done.stdout
+    assert "10 self-attention and 10 cross-attention layers" in done.stdout
+    picture = Image.open(tmp_path / "edit.png")
+    assert picture.size == (128, 128)
+    assert picture.tobytes() != Image.open(tmp_path / "source.png").tobytes()
+    assert Image.open(tmp_path / "maps.png").width > 128
+    prompt = {node["class_type"]: node["inputs"] for node in json.loads(picture.info["prompt"]).values()}
+    assert prompt["PromptPairAlign"]["edit_prompt"] == EDIT
+    assert prompt["AttentionReweight"]["scale"] == 1.5
+    assert (prompt["P2PSampler"]["seed"], prompt["P2PSampler"]["steps"]) == (8, 2)
+    assert json.loads(picture.info["workflow"])["nodes"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "source_prompt"),
+        ([SOURCE, EDIT, "--reweight", "bird", "2"], "bird"),
+        ([SOURCE, EDIT, "--reweight", "2", "dog"], "reweight"),
+        ([SOURCE, EDIT, "--cross_end", "2"], "cross_end"),
+        ([SOURCE, EDIT, "--sampler_name", "magic"], "sampler_name"),
+        ([SOURCE, EDIT, "--scheduler", "magic"], "scheduler"),
+        ([SOURCE, EDIT, "--model", "nowhere.safetensors"], "nowhere"),
+    ],
+)
+def test_mistakes_are_told_in_a_sentence(arguments, message, capsys):
+    assert command.main(arguments) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("prompt-to-prompt: ") or "\nprompt-to-prompt: " in said
+    assert message in said
+
+
+def test_words_that_the_demo_does_not_know_are_told(capsys):
+    command.main(["a zebra on a car", EDIT, "--cross_end", "2"])
+    assert "does not know zebra. Its words: a, an," in capsys.readouterr().err
+
+
+def test_without_diffusers_there_is_a_sentence(monkeypatch, capsys):
+    for name in [
+        name for name in sys.modules if name.startswith(("diffusers", "prompt_to_prompt.p2p_core.hosts.diff"))
+    ]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "diffusers", None)
+    assert command.main([SOURCE, EDIT]) == 1
+    assert "pip install diffusers transformers" in capsys.readouterr().err
+
+
+def test_every_link_of_a_workflow_with_more_nodes_holds():
+    blend = {"source_words": "cat", "edit_words": "dog", "threshold": 0.3, "start": 0.2, "subtract_words": ""}
+    weight = {"words": "dog", "scale": 2.0, "start": 0.0, "end": 1.0}
+    made = edit_workflow({}, [("AttentionReweight", weight), ("AttentionLocalBlend", blend)])
+    nodes = {node["id"]: node for node in made["nodes"]}
+    assert len(nodes) == len(made["nodes"])
+    for link, origin, slot, target, place, kind in made["links"]:
+        assert link in nodes[origin]["outputs"][slot]["links"]
+        assert nodes[target]["inputs"][place]["link"] == link
+        assert nodes[origin]["outputs"][slot]["type"] == kind
+    prompt = as_prompt(made)
+    passed, at = [], next(node["inputs"]["edit"][0] for node in prompt.values() if node["class_type"] == "P2PSampler")
+    while at:
+        passed.append(prompt[at]["class_type"])
+        at = prompt[at]["inputs"].get("edit", [None])[0]
+    assert passed == ["AttentionInjectSchedule", "AttentionLocalBlend", "AttentionReweight", "PromptPairAlign"]
+
+
+def test_the_template_is_what_the_api_form_says():
+    api = json.loads((workflow.TEMPLATE.parent / "api" / workflow.TEMPLATE.name).read_text())
+    mine = as_prompt(edit_workflow({}))
+    assert {k: (n["class_type"], n["inputs"]) for k, n in mine.items()} == {
+        k: (n["class_type"], n["inputs"]) for k, n in api.items()
+    }
+
+
+def test_a_model_of_the_users_own_is_loaded_by_its_name(tmp_path):
+    single = edit_workflow({}, model=tmp_path / "sd.safetensors")
+    folder = edit_workflow({}, model=tmp_path)
+    loaders = [next(node for node in made["nodes"] if node["id"] == 1) for made in (single, folder)]
+    assert [(node["type"], node["widgets_values"]) for node in loaders] == [
+        ("CheckpointLoaderSimple", ["sd.safetensors"]),
+        ("DiffusersLoader", [tmp_path.name]),
+    ]
+    assert [output["name"] for output in loaders[0]["outputs"]] == ["MODEL", "CLIP", "VAE"]
+
+
+def test_a_folder_that_diffusers_saved_is_a_model(tmp_path):
+    small_pipeline("text").save_pretrained(tmp_path / "model")
+    files = ["--model", str(tmp_path / "model"), "-o", str(tmp_path / "edit.png")]
+    assert command.main([SOURCE, EDIT, "--steps", "2", "--width", "64", "--height", "64", *files]) == 0
+    info = Image.open(tmp_path / "edit.png").info
+    assert any(node["class_type"] == "DiffusersLoader" for node in json.loads(info["prompt"]).values())
+
+
+def test_without_the_examples_there_is_no_workflow(monkeypatch, tmp_path):
+    monkeypatch.setattr(workflow, "TEMPLATE", tmp_path / "none.json")
+    assert edit_workflow({}) is None
+
+
+def test_the_notebook_runs_from_end_to_end(tmp_path):
+    done = run(tmp_path, str(CHECKOUT / "tests/examples/cross_attention_control.py"), "4")
+    assert done.returncode == 0, done.stderr
+    assert Image.open(tmp_path / "cross_attention_control.png").size == (640, 128)
