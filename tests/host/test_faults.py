@@ -11,11 +11,13 @@ import pytest
 import torch
 from prompt_to_prompt.p2p_core import run as core_run
 from prompt_to_prompt.p2p_core.hosts.comfy import EditGuider, attention_layers, sample
+from prompt_to_prompt.p2p_core.schedule import InjectSchedule
 from small_models import NEGATIVE, edit_of, small_model
 
 import nodes
 
 STEPS = 3
+EDIT = edit_of().schedule(InjectSchedule(self_layers="all")).local_blend("cat", "dog")  # in every layer
 LATENT = {"samples": torch.zeros(1, 4, 16, 16)}
 
 
@@ -41,7 +43,7 @@ def nothing_stays_behind(fresh):
 
 
 def run(model=None, edit=None, sampler_name="euler"):
-    guider = EditGuider(model or small_model("sd1"), edit or edit_of().local_blend("cat", "dog"), NEGATIVE, 5.0)
+    guider = EditGuider(model or small_model("sd1"), edit or EDIT, NEGATIVE, 5.0)
     mine = set(vars(guider))
     try:
         return sample(guider, LATENT, 3, STEPS, sampler_name, "karras", 1.0)[0]
