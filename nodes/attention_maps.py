@@ -32,7 +32,10 @@ class P2PAttentionMaps(io.ComfyNode):
                     ),
                 ),
                 io.Combo.Input(
-                    "prompt", options=list(PROMPTS), default="source", tooltip="Whose words: the source's or the edit's."
+                    "prompt",
+                    options=list(PROMPTS),
+                    default="source",
+                    tooltip="Whose words: the source's or the edit's.",
                 ),
                 io.Image.Input(
                     "image", optional=True, tooltip="The decoded source or edited pictures, to lay the heat over."
@@ -52,7 +55,9 @@ class P2PAttentionMaps(io.ComfyNode):
                     "heatmaps", display_name="heatmaps", tooltip="A labelled picture for each word, all in one scale."
                 ),
                 io.Mask.Output(
-                    "masks", display_name="masks", tooltip="The same as masks, each from 0 to 1 at its own strongest place."
+                    "masks",
+                    display_name="masks",
+                    tooltip="The same as masks, each from 0 to 1 at its own strongest place.",
                 ),
             ],
         )

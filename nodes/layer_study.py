@@ -27,7 +27,7 @@ class P2PLayerStudy(io.ComfyNode):
                     "by",
                     options=list(GROUPINGS),
                     default="block",
-                    tooltip="How layers are grouped: each block, the blocks of one resolution, or input, middle and output.",
+                    tooltip="Groups of layers: each block, the blocks of one resolution, or input, middle, output.",
                 ),
                 io.Combo.Input(
                     "attention",
@@ -38,7 +38,9 @@ class P2PLayerStudy(io.ComfyNode):
                 *in_what_parts(),
             ],
             outputs=[
-                io.String.Output("report", display_name="report", tooltip="The measures as a table; PreviewAny shows it."),
+                io.String.Output(
+                    "report", display_name="report", tooltip="The measures as a table; PreviewAny shows it."
+                ),
                 io.Image.Output("chart", display_name="chart", tooltip="The measures as bars."),
                 io.Image.Output("sheet", display_name="sheet", tooltip="The pictures that were measured."),
             ],
@@ -69,7 +71,7 @@ class P2PLayerStudy(io.ComfyNode):
         source, edited = sample_parts(model, trials, negative, latent_image, *sampling)
         before, after = decode(vae, source), decode(vae, edited)
         found = findings(parts, before, after)
-        title = f"{edit.source.text}  →  {edit.variants[0].prompt.text}"
+        title = "  →  ".join(dict.fromkeys((edit.source.text, edit.variants[0].prompt.text)))
         chart = study_chart(found, title)
         return io.NodeOutput(table(found), to_tensor([chart]), to_tensor([_sheet(before, after, parts, title)]))
 

@@ -30,7 +30,13 @@ class P2PModelReport(io.ComfyNode):
                     tooltip="Width of the picture in pixels, for the numbers of tokens.",
                 ),
                 io.Int.Input(
-                    "height", default=512, min=64, max=16384, step=8, optional=True, tooltip="Height of the picture in pixels."
+                    "height",
+                    default=512,
+                    min=64,
+                    max=16384,
+                    step=8,
+                    optional=True,
+                    tooltip="Height of the picture in pixels.",
                 ),
             ],
             outputs=[
@@ -41,7 +47,10 @@ class P2PModelReport(io.ComfyNode):
 
     @classmethod
     def execute(cls, model, width=512, height=512) -> io.NodeOutput:
-        layers, name = attention_layers(model), type(model.model.model_config).__name__.strip("_").removesuffix("Config")
+        layers, name = (
+            attention_layers(model),
+            type(model.model.model_config).__name__.strip("_").removesuffix("Config"),
+        )
         size = height // PIXELS, width // PIXELS
         picture = model_picture(layers, f"{name}: attention at {width} x {height} pixels", *size)
         return io.NodeOutput(model_report(layers, name, *size), to_tensor([picture]))

@@ -11,7 +11,7 @@ def what_is_sampled() -> list:
     return [
         io.Model.Input("model", tooltip="SD 1.x, SD 2.x or SDXL, with any LoRA and most patches."),
         P2PEdit.Input("edit", tooltip="The edit that is tried, with one edited prompt."),
-        io.Conditioning.Input("negative", tooltip="What the pictures shall not have; for source and edits alike."),
+        io.Conditioning.Input("negative", tooltip="What no picture shall have, source or edit."),
         io.Latent.Input("latent_image", tooltip="Where to start: empty, or a picture with denoise below 1."),
         io.Vae.Input("vae", tooltip="Decodes the results: they are measured and shown as pictures."),
     ]

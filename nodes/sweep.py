@@ -26,8 +26,8 @@ class P2PSweep(io.ComfyNode):
                     options=list(PARAMETERS),
                     default="cross_end",
                     tooltip=(
-                        "What changes from column to column: a setting of AttentionInjectSchedule, the weight of words, "
-                        "or a setting of AttentionLocalBlend. All else stays as in the edit."
+                        "What changes from column to column: a setting of AttentionInjectSchedule, the weight of "
+                        "words, or a setting of AttentionLocalBlend. All else stays as in the edit."
                     ),
                 ),
                 io.String.Input(
@@ -58,11 +58,15 @@ class P2PSweep(io.ComfyNode):
             ],
             outputs=[
                 io.Image.Output(
-                    "sheet", display_name="sheet", tooltip="Source and grid with captions, for each picture of the batch."
+                    "sheet",
+                    display_name="sheet",
+                    tooltip="Source and grid with captions, for each picture of the batch.",
                 ),
                 io.Latent.Output("source_latent", display_name="source", tooltip="The source picture."),
                 io.Latent.Output(
-                    "edited_latent", display_name="edited", tooltip="The pictures of the grid, row by row from the left."
+                    "edited_latent",
+                    display_name="edited",
+                    tooltip="The pictures of the grid, row by row from the left.",
                 ),
             ],
         )
@@ -109,5 +113,5 @@ def _sheet(source, cells, x, y, prompts: tuple[str, str]):
         [[to_pillow(source) if row == 0 else None, *cells] for row, cells in enumerate(grid)],
         columns=[[("source", True)], *([(caption, False)] for caption in x.captions())],
         rows=[[(caption, False)] for caption in y.captions()] if rows > 1 else [],
-        title=f"{prompts[0]}  →  {prompts[1]}",
+        title="  →  ".join(dict.fromkeys(prompts)),
     ).draw()

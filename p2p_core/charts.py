@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 
 from .layers import Layer, halved
 from .lettering import measure, shorten, write
-from .pictures import ACCENT, GREY, INK, LINE, PAPER
+from .pictures import ACCENT, GREY, INK, PAPER
 from .report import blocks, grid_name
 from .study import Finding, Measure
 
@@ -116,6 +116,12 @@ def _draw_panel(
             end = zero + effect * scale
             pen.rectangle((min(zero, end), y, max(zero, end), y + 22), fill=colour)
             beside = (end + 8, "l") if effect >= 0 else (end - 8, "r")
-            write(pen, (beside[0], y + 19), form.format(effect), TYPE - 2, GREY, beside[1])
+            write(pen, (beside[0], y + 19), _signed(form, effect), TYPE - 2, GREY, beside[1])
             y += 28
     pen.line((zero, top, zero, bottom), fill=INK, width=1)
+
+
+def _signed(form: str, effect: float) -> str:
+    """The number with its sign, and none where it is written as zero."""
+    text = form.format(effect)
+    return text if any(c in "123456789" for c in text) else text[1:]

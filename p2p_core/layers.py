@@ -83,10 +83,11 @@ def check_blocks(text: str, layers: list[Layer]) -> None:
 def blend_level(layers: list[Layer], height: int, width: int) -> int:
     """The level whose cross-attention maps make blend masks.
 
-    The paper takes the 16 x 16 maps of a 64 x 64 latent: a quarter of its resolution. For smaller
-    latents that would be too coarse to tell things apart, so the level is the coarsest down to a
-    quarter with at least 16 x 16 places; if none has as many, the finest there is.
+    The paper takes the 16 x 16 maps of a 64 x 64 latent: a quarter of its resolution. Finer maps follow
+    edges and noise more than things. In smaller latents a quarter may be too coarse to tell things
+    apart, so the level is the coarsest down to a quarter with at least 8 x 8 places; if none has as
+    many, the finest there is.
     """
     levels = sorted({layer.level for layer in layers if layer.kind == "cross"})
-    fine = [k for k in levels if k <= 2 and math.prod(halved(height, width, k)) >= 256]
-    return max(fine, default=levels[0])
+    enough = [k for k in levels if k <= 2 and math.prod(halved(height, width, k)) >= 64]
+    return max(enough, default=levels[0])

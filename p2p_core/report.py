@@ -19,13 +19,14 @@ def model_report(layers: Sequence[Layer], name: str, height: int, width: int) ->
         name: of the model.
         height, width: of the latent.
     """
+    total = sum(_map_size(layer, height, width) for layer in layers)
     lines = [
         "     block      index  kind        grid  queries   keys  heads size        map",
         *(_line(number, layer, height, width) for number, layer in enumerate(layers, start=1)),
         "",
         f"{name}, {PIXELS * width} x {PIXELS * height} pixels: {_count(layers, 'self')} self-attention and "
         f"{_count(layers, 'cross')} cross-attention layers in {len(blocks(layers))} blocks.",
-        f"Their maps, all kept in half precision, would be {_memory(sum(_map_size(l, height, width) for l in layers))} "
+        f"Their maps, all kept in half precision, would be {_memory(total)} "
         "a picture and step. This pack makes none of them.",
     ]
     for setting, level in SELF_LAYERS.items():

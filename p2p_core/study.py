@@ -68,13 +68,16 @@ def study(edit: Edit, parts: Sequence[Group], attention: str = "both") -> Edit:
     """
     if len(edit.variants) != 1:
         raise EditError(
-            f"edit has {len(edit.variants)} edited prompts: a study looks at one. Connect the first PromptPairAlign alone."
+            f"edit has {len(edit.variants)} edited prompts: a study looks at one. Connect the first "
+            "PromptPairAlign alone."
         )
     if len(parts) < 2:
         raise EditError("by: with this choice the model's attention is one single group; choose block instead.")
     variant = _limited(edit.variants[0], attention)
     if variant.schedule.blocks.strip():
-        raise EditError("edit: its AttentionInjectSchedule has blocks set, which is what a study tries; leave them empty.")
+        raise EditError(
+            "edit: its AttentionInjectSchedule has blocks set, which is what a study tries; leave them empty."
+        )
     every = [name for part in parts for name in part.blocks]
     chosen = [every, [], *(part.blocks for part in parts)]
     chosen += [[name for name in every if name not in part.blocks] for part in parts]

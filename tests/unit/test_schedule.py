@@ -168,12 +168,12 @@ def test_blocks_that_the_model_lacks_are_an_error_that_lists_those_it_has():
         ((64, 64), (0, 1, 2, 3), 2),  # the paper's: 16 x 16 of 64 x 64
         ((128, 128), (1, 2), 2),  # SDXL
         ((96, 64), (0, 1, 2, 3), 2),
-        ((32, 32), (0, 1, 2), 1),
-        ((16, 16), (0, 1, 2), 0),
+        ((32, 32), (0, 1, 2), 2),
+        ((16, 16), (0, 1, 2), 1),
         ((8, 8), (1, 2), 1),  # none has as many: the finest
     ],
 )
-def test_maps_for_blending_come_from_a_quarter_of_the_resolution_or_from_16_by_16(size, levels, expected):
+def test_maps_for_blending_come_from_a_quarter_of_the_resolution_or_from_8_by_8(size, levels, expected):
     assert blend_level([layer("cross", level) for level in levels], *size) == expected
 
 

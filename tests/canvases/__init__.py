@@ -1,0 +1,28 @@
+"""What is in each example workflow. Columns go from left to right; the first SaveImage makes the thumbnail."""
+
+from .edits import img2img_mask, local_blend, refinement, reweighting, several_edits
+from .other_models import controlnet, sdxl
+from .sampling import custom_sampler, shared_trajectory
+from .tools import attention_maps, layer_study, sweep
+
+EXAMPLES = {
+    make.__name__: make
+    for make in (
+        refinement,
+        reweighting,
+        local_blend,
+        several_edits,
+        img2img_mask,
+        shared_trajectory,
+        custom_sampler,
+        sweep,
+        attention_maps,
+        layer_study,
+        controlnet,
+        sdxl,
+    )
+}
+NEED_ANOTHER_MODEL = {
+    "controlnet": ("ControlNet beside an edit", "an SD 1.5 checkpoint and a ControlNet file"),
+    "sdxl": ("An edit with SDXL", "an SDXL checkpoint"),
+}

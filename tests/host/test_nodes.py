@@ -1,0 +1,121 @@
+"""Every node as ComfyUI lists it: ids, inputs in order, types, defaults, outputs. Saved workflows rely on it.
+
+A deliberate change is recorded with: CONTRACT=write python -m pytest host/test_nodes.py
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from bootstrap import CHECKOUT
+
+CONTRACT = Path(__file__).with_name("node_contract.json")
+NODES = list(json.loads(CONTRACT.read_text(encoding="utf-8"))) if CONTRACT.exists() else []
+# ComfyUI's own lists, which grow with it.
+GROWING = ("sampler_name", "scheduler")
+
+
+def as_recorded(definition: dict) -> dict:
+    """What workflows depend on, and nothing that may be worded differently tomorrow."""
+    inputs = {}
+    for kind in ("required", "optional"):
+        for name, spec in definition["input"].get(kind, {}).items():
+            given = spec[1] if len(spec) > 1 else {}
+            settings = {key: given[key] for key in ("default", "min", "max", "options", "multiline") if key in given}
+            if name in GROWING:
+                settings.pop("options", None)
+            inputs[name] = {
+                "type": spec[0] if name not in GROWING else "COMBO",
+                "required": kind == "required",
+                **settings,
+            }
+    outputs = list(zip(definition["output_name"], definition["output"], strict=True))
+    order = [*definition["input_order"].get("required", []), *definition["input_order"].get("optional", [])]
+    assert order == list(inputs)
+    return {
+        "category": definition["category"],
+        "output_node": definition["output_node"],
+        "inputs": inputs,
+        "outputs": [list(output) for output in outputs],
+    }
+
+
+@pytest.fixture(scope="module")
+def listed(server):
+    return {
+        name: definition
+        for name, definition in sorted(server.object_info().items())
+        if definition["python_module"] == "custom_nodes.prompt-to-prompt"
+    }
+
+
+def test_the_nodes_are_the_recorded_ones(listed):
+    current = {name: as_recorded(definition) for name, definition in listed.items()}
+    if os.environ.get("CONTRACT") == "write":
+        CONTRACT.write_text(json.dumps(current, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    recorded = json.loads(CONTRACT.read_text(encoding="utf-8"))
+    assert list(current) == list(recorded)
+    for name, node in current.items():
+        assert node == recorded[name], name
+        # Order counts: a workflow stores the values of a node's widgets as a list.
+        assert list(node["inputs"]) == list(recorded[name]["inputs"]), name
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_everything_is_explained(listed, node):
+    definition = listed[node]
+    inputs = {**definition["input"].get("required", {}), **definition["input"].get("optional", {})}
+    assert definition["description"]
+    assert [name for name, spec in inputs.items() if not spec[1].get("tooltip")] == []
+    assert all(definition["output_tooltips"])
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_every_node_has_a_help_page(node):
+    page = CHECKOUT / "web" / "docs" / f"{node}.md"
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith("# ")
+    for part in text.split("](")[1:]:
+        target = part.split(")")[0]
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_every_input_is_on_the_help_page(listed, node):
+    text = (CHECKOUT / "web" / "docs" / f"{node}.md").read_text(encoding="utf-8")
+    inputs = {**listed[node]["input"].get("required", {}), **listed[node]["input"].get("optional", {})}
+    assert [name for name in inputs if f"`{name}`" not in text] == []
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_translations_are_complete(listed, language):
+    """In ComfyUI's form: node -> display_name, description, inputs and outputs with name and tooltip."""
+    texts = json.loads((CHECKOUT / "locales" / language / "nodeDefs.json").read_text(encoding="utf-8"))
+    assert sorted(texts) == sorted(listed)
+    for node, definition in listed.items():
+        inputs = {**definition["input"].get("required", {}), **definition["input"].get("optional", {})}
+        translated = texts[node]
+        assert translated["display_name"], node
+        assert translated["description"], node
+        assert list(translated.get("inputs", {})) == list(inputs), node
+        assert list(translated["outputs"]) == [str(i) for i in range(len(definition["output"]))], node
+        for entry in (*translated.get("inputs", {}).values(), *translated["outputs"].values()):
+            assert entry["name"], node
+            assert entry["tooltip"], node
+
+
+def test_the_english_is_the_nodes_own(listed):
+    """So that nothing is explained in two ways."""
+    texts = json.loads((CHECKOUT / "locales" / "en" / "nodeDefs.json").read_text(encoding="utf-8"))
+    for node, definition in listed.items():
+        inputs = {**definition["input"].get("required", {}), **definition["input"].get("optional", {})}
+        assert texts[node]["display_name"] == definition["display_name"]
+        assert texts[node]["description"] == definition["description"]
+        for name, spec in inputs.items():
+            assert texts[node]["inputs"][name]["tooltip"] == spec[1]["tooltip"], f"{node}.{name}"
+        for number, tooltip in enumerate(definition["output_tooltips"]):
+            assert texts[node]["outputs"][str(number)]["tooltip"] == tooltip, f"{node}, output {number}"

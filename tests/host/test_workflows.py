@@ -1,0 +1,87 @@
+"""The example workflows: complete, tidy, up to date, and they run."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from bootstrap import CHECKOUT
+from canvases import NEED_ANOTHER_MODEL
+from export_api import API, NOTES, outdated
+from PIL import Image
+from workflow_builder import TITLE
+
+FOLDER = CHECKOUT / "example_workflows"
+EXAMPLES = sorted(path.stem for path in FOLDER.glob("*.json"))
+
+
+def canvas(name: str) -> dict:
+    return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def api(name: str) -> dict:
+    return json.loads((API / f"{name}.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def object_info(server):
+    return server.object_info()
+
+
+def test_there_are_enough():
+    assert len(EXAMPLES) >= 8
+
+
+def test_the_api_forms_are_up_to_date(object_info):
+    assert [path.name for path in outdated(object_info)] == [], "run: python tests/export_api.py"
+    assert sorted(path.stem for path in API.glob("*.json")) == EXAMPLES
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_it_says_what_to_try_and_has_a_thumbnail(name):
+    notes = [node["widgets_values"][0] for node in canvas(name)["nodes"] if node["type"] in NOTES]
+    assert any(len(text) > 200 for text in notes)
+    if name in NEED_ANOTHER_MODEL:
+        assert any("**Needs**" in text for text in notes)
+    with Image.open(FOLDER / f"{name}.jpg") as picture:
+        assert picture.width >= 400
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_no_node_lies_over_another(name):
+    boxes = [(*node["pos"], *node["size"]) for node in canvas(name)["nodes"]]
+    for i, (x, y, width, height) in enumerate(boxes):
+        for other_x, other_y, other_width, other_height in boxes[:i]:
+            beside = x >= other_x + other_width or other_x >= x + width
+            below = y - TITLE >= other_y + other_height or other_y - TITLE >= y + height
+            assert beside or below, (name, i)
+
+
+def test_every_node_of_the_pack_is_in_one(object_info):
+    ours = {n for n, node in object_info.items() if node["python_module"] == "custom_nodes.prompt-to-prompt"}
+    assert ours - {node["type"] for name in EXAMPLES for node in canvas(name)["nodes"]} == set()
+
+
+@pytest.mark.parametrize("name", [name for name in EXAMPLES if name not in NEED_ANOTHER_MODEL])
+def test_it_runs(server, name):
+    """With fewer steps: what comes out is as many and as large."""
+    workflow = api(name)
+    for node in workflow.values():
+        if "steps" in node["inputs"]:
+            node["inputs"]["steps"] = 3
+    result = server.run(workflow)
+    shows = ("SaveImage", "PreviewImage", "P2PCompare", "PreviewAny")
+    shown = {number for number, node in workflow.items() if node["class_type"] in shows}
+    assert shown
+    assert shown <= set(result.outputs)
+    for pictures in result.images.values():
+        assert all(low < high for picture in pictures for low, high in [picture.convert("L").getextrema()])
+
+
+@pytest.mark.parametrize("name", NEED_ANOTHER_MODEL)
+def test_what_needs_another_model_lacks_nothing_else(server, object_info, name):
+    """All that ComfyUI has against it are the files that this machine doesn't have."""
+    answer = server.post("/prompt", {"prompt": api(name)})
+    errors = [error for node in answer["node_errors"].values() for error in node["errors"]]
+    assert {error["type"] for error in errors} <= {"value_not_in_list", "custom_validation_failed"}
+    assert {error["extra_info"]["input_name"] for error in errors} <= {"ckpt_name", "control_net_name", "image"}
