@@ -46,7 +46,7 @@ class PromptMaps:
         """
         ranges = parse_blocks(blocks, "layers")
         chosen = [n for n in self.blocks if not ranges or any(r.holds(*_block(n)) for r in ranges)]
-        if not chosen:
+        if not chosen or any(not any(r.holds(*_block(n)) for n in chosen) for r in ranges):
             raise EditError(f"layers: no maps of '{blocks}' were kept. There are: {', '.join(self.blocks) or 'none'}.")
         columns = [self.positions.index(i) for i in positions]
         size = max((self.blocks[name].shape[-2:] for name in chosen), key=lambda hw: hw[0] * hw[1])

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
-from comfy_client import Result
+from comfy_client import Result, WorkflowError
 from comfy_server import Server
 from safetensors.torch import load_file
 
@@ -87,3 +88,13 @@ def latent(server: Server, result: Result, node: Node) -> torch.Tensor:
     """The latent that `Graph.keep` kept, to the bit: [batch, 4, height, width]."""
     (file,) = result.outputs[node]["latents"]
     return load_file(Path(server.output) / file["subfolder"] / file["filename"])["latent_tensor"]
+
+
+def fails(server, graph: DemoGraph, node_type: str, *mentioned: str) -> None:
+    """Running `graph` has to fail on one node of `node_type`, with a message that mentions all of `mentioned`."""
+    with pytest.raises(WorkflowError) as failure:
+        server.run(graph.nodes)
+    (error,) = failure.value.errors
+    assert error.node_type == node_type
+    message = f"{error.input} {error.message}".lower()
+    assert [word for word in mentioned if word.lower() not in message] == [], error.message

@@ -4,19 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from comfy_client import WorkflowError
-from graphs import DemoGraph
+from graphs import DemoGraph, fails
 from safetensors.torch import save_file
-
-
-def fails(server, graph: DemoGraph, node_type: str, *mentioned: str) -> None:
-    """Running `graph` has to fail on one node of `node_type`, with a message that mentions all of `mentioned`."""
-    with pytest.raises(WorkflowError) as failure:
-        server.run(graph.nodes)
-    (error,) = failure.value.errors
-    assert error.node_type == node_type
-    message = f"{error.input} {error.message}".lower()
-    assert [word for word in mentioned if word.lower() not in message] == [], error.message
 
 
 def sampled(graph: DemoGraph, edit: list, **how) -> DemoGraph:
