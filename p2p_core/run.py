@@ -149,6 +149,19 @@ class Run:
                 latent[self.rows.of(source)] = latent[self.rows.of(edited)]
         return latent
 
+    def finish(self, latents: torch.Tensor) -> torch.Tensor:
+        """The final latents [rows, ...] with the source outside of the masks.
+
+        Samplers that look back at earlier steps, before a blend began or while its mask was another,
+        only come near to it. At a soft edge the steps have blended already.
+        """
+        latents = latents.clone()
+        for edited, mask in zip(self.rows.edited, self._masks):
+            if mask is not None:
+                inside, outside = latents[self.rows.of(edited)], latents[self.rows.of(0)]
+                latents[self.rows.of(edited)] = torch.where(mask.to(latents.device) == 0, outside, inside)
+        return latents
+
     def masks(self) -> torch.Tensor:
         """Where each edit may change the picture, float32 [edits * batch, height, width]; 1 without a blend."""
         everywhere = torch.ones(self.rows.batch, *self.size)

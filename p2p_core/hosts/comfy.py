@@ -274,7 +274,7 @@ class EditGuider(comfy.samplers.CFGGuider):
                     seed,
                 )
             self._check_reached(run)
-            return rows.visible(run.settle(latents)), run
+            return rows.visible(run.finish(latents)), run
         finally:
             self.model_patcher, self.model_options, self.original_conds = mine
             for name in ("_run", "_steps", "_chunks", "_noise", "conds", "inner_model", "loaded_models"):

@@ -89,6 +89,21 @@ def test_outside_of_the_mask_the_edit_is_the_source(sampler):
     assert torch.equal(finished.masks()[0], mask)
 
 
+def test_a_soft_edge_is_blended_once():
+    """Euler's last step ends at the prediction, which is blended already."""
+    model, predictions = small_model("sd1"), []
+    guider = EditGuider(model, edit_of().local_blend("", "", mask=torch.full((16, 16), 0.5), start=0.0), NEGATIVE, 5.0)
+    sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "karras", STEPS)
+    final = guider.sample(
+        torch.randn(1, 4, 16, 16),
+        torch.zeros(1, 4, 16, 16),
+        comfy.samplers.sampler_object("euler"),
+        sigmas,
+        callback=lambda i, x0, x, steps: predictions.append(x0),
+    )
+    assert_same(final, model.model.process_latent_out(predictions[-1]), 1e-6)
+
+
 @pytest.mark.parametrize("scheduler", comfy.samplers.SCHEDULER_NAMES)
 def test_every_scheduler_s_steps_are_found_from_their_sigmas(scheduler):
     sampling = small_model("sd1").get_model_object("model_sampling")
