@@ -189,9 +189,9 @@ def test_reweight(mode, prompt, before, sampled, literally, edit, ids):
 
 @pytest.mark.parametrize("subtracted", ["", "sitting"])
 def test_local_blend_by_words(subtracted, sampled, literally, edit, ids):
-    # On the demo model a word's map is never below half of its top: a threshold of 0.8 leaves a part of the picture.
+    # A threshold of 0.6 leaves a part of the picture, so that the masks are neither empty nor full.
     made = edit("replace", SWAP).schedule(schedule(within=(0.0, 0.4)))
-    made = made.local_blend("cat", "dog", threshold=0.8, start=0.2, subtract_words=subtracted)
+    made = made.local_blend("cat", "dog", threshold=0.6, start=0.2, subtract_words=subtracted)
 
     def chosen(*words: str) -> torch.Tensor:
         places = torch.zeros(2, 77, dtype=torch.float64)
@@ -199,14 +199,14 @@ def test_local_blend_by_words(subtracted, sampled, literally, edit, ids):
             places[row, hertz.word_places(text, word, ids)] = 1
         return places
 
-    words = hertz.WordBlend(chosen("cat", "dog"), threshold=0.8, start=0.2)
+    words = hertz.WordBlend(chosen("cat", "dog"), threshold=0.6, start=0.2, resolution=8)
     blend = replace(words, subtract=chosen(subtracted, subtracted)) if subtracted else words
     theirs = controller(ids, replacing(ids, SWAP), SWAP, self_replace=(0.0, 0.4), self_resolution=8, blend=blend)
     torch.testing.assert_close(sampled(made), literally(theirs, [SOURCE, SWAP]), **EXACT)
 
     inside = theirs.mask(STEPS - 1, (16, 16))[1].mean()
     theirs.blend = words
-    assert 0.2 < inside < 0.8
+    assert 0 < inside < 1
     assert (inside < theirs.mask(STEPS - 1, (16, 16))[1].mean()) == bool(subtracted)
 
 

@@ -144,16 +144,18 @@ class WordBlend:
     """LocalBlend of the later notebook, with words taken out of the mask and a late start.
 
     words, subtract: [prompts, 77], 1 at the words' tokens.
+    resolution: of the maps that make the mask; the paper's 16 is for latents of 64 x 64.
     """
 
     words: torch.Tensor
     subtract: torch.Tensor | None = None
     threshold: float = 0.3
     start: float = 0.2
+    resolution: int = 16
 
     def mask(self, stored: list[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
-        """stored: a layer's summed maps [prompts, heads, 256, 77] each."""
-        maps = torch.cat([layer.unflatten(2, (16, 16)) for layer in stored], dim=1)
+        """stored: a layer's summed maps [prompts, heads, resolution ** 2, 77] each."""
+        maps = torch.cat([layer.unflatten(2, (self.resolution, self.resolution)) for layer in stored], dim=1)
         mask = self._of(maps, self.words, size, pool=True)
         if self.subtract is not None:
             mask = mask & ~self._of(maps, self.subtract, size, pool=False)
@@ -195,7 +197,7 @@ class Controller:
         elif int(self.self_replace[0] * self.steps) <= step < int(self.self_replace[1] * self.steps):
             own = source.expand_as(own) if maps.shape[2] <= self.self_resolution**2 else own
         maps = torch.cat([source[None], own])
-        if is_cross and maps.shape[2] == 16**2:
+        if is_cross and self.blend and maps.shape[2] == self.blend.resolution**2:
             self.stored[layer] = self.stored.get(layer, 0) + maps
         return maps
 
