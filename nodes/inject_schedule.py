@@ -32,7 +32,9 @@ class AttentionInjectSchedule(io.ComfyNode):
                     options=list(RAMPS),
                     default="constant",
                     optional=True,
-                    tooltip="How the strength falls over a window: not at all, or from 1 to 0, linearly or as a cosine.",
+                    tooltip=(
+                        "How the strength falls over a window: not at all, or from 1 to 0, linearly or as a cosine."
+                    ),
                 ),
                 io.Combo.Input(
                     "self_layers",

@@ -1,7 +1,8 @@
 """One edit through ComfyUI and through diffusers: the same networks, noise and sigmas give the same latents.
 
 The networks compute in float64 in both, but ComfyUI keeps latents and sigmas in float32, whose rounding is 1.2e-7
-of a value, and guidance of 4 multiplies a rounding by 7 at every evaluation. So latents may differ by 5e-6 of the largest.
+of a value, and guidance of 4 multiplies a rounding by 7 at every evaluation. So latents may differ by 5e-6
+of the largest.
 """
 
 from __future__ import annotations
