@@ -1,7 +1,7 @@
 import torch
 from comfy_api.latest import io, ui
 
-from ..p2p_core.comparison import changed_words, difference, word_heat
+from ..p2p_core.comparison import changed_words, difference, every_word_heat, with_weights
 from ..p2p_core.errors import EditError
 from ..p2p_core.pictures import Scale, Sheet, enlarged, heat_colours, to_pillow, to_tensor
 from .wire import P2PEdit, P2PMaps, schema
@@ -51,7 +51,7 @@ class P2PCompare(io.ComfyNode):
     @classmethod
     def execute(cls, source, edited, maps=None, edit=None) -> io.NodeOutput:
         prompts = _prompts(maps, edit)
-        _check(source, edited, prompts)
+        _check(source, edited, prompts, edit)
         batch = len(source)
         differences = difference(source.repeat(len(edited) // batch, 1, 1, 1), edited)
         # A floor under the scale: rounding is not to shine as the greatest difference there is.
@@ -69,6 +69,8 @@ class P2PCompare(io.ComfyNode):
             ],
             "p2p_heat": _word_heat(maps, source.shape[1:3]) if maps is not None else [],
         }
+        if edit is not None:
+            words = [words[0], *map(with_weights, words[1:], edit.variants)]
         sheet = _sheet(source, edited, heats, words, top)
         return io.NodeOutput(to_tensor([sheet]), ui=shown)
 
@@ -79,7 +81,7 @@ def _prompts(maps, edit) -> list:
     return [edit.source, *(variant.prompt for variant in edit.variants)] if edit is not None else []
 
 
-def _check(source: torch.Tensor, edited: torch.Tensor, prompts: list) -> None:
+def _check(source: torch.Tensor, edited: torch.Tensor, prompts: list, edit) -> None:
     if source.shape[1:3] != edited.shape[1:3]:
         raise EditError(
             f"source is {source.shape[2]} x {source.shape[1]}, edited {edited.shape[2]} x {edited.shape[1]}: "
@@ -91,11 +93,15 @@ def _check(source: torch.Tensor, edited: torch.Tensor, prompts: list) -> None:
             "pictures of the edited output of the same P2PSampler."
         )
     edits = len(edited) // len(source)
-    if prompts and edits != len(prompts) - 1:
-        raise EditError(
-            f"edited has {edits} edit{'s' if edits > 1 else ''} of each source picture, maps or edit "
-            f"{len(prompts) - 1}: connect them from the run that made the pictures."
-        )
+    counts = {"maps or edit": len(prompts) - 1} if prompts else {}
+    if edit is not None:
+        counts["edit"] = len(edit.variants)
+    for name, count in counts.items():
+        if edits != count:
+            raise EditError(
+                f"edited has {edits} edit{'s' if edits > 1 else ''} of each source picture, {name} {count}: "
+                "connect it from the run that made the pictures."
+            )
 
 
 def _temporary(images: torch.Tensor) -> list[dict]:
@@ -105,15 +111,15 @@ def _temporary(images: torch.Tensor) -> list[dict]:
 def _word_heat(maps, size: tuple[int, int]) -> list[dict]:
     entries, pictures = [], []
     places = [[w for w, word in enumerate(p.words()) if not word.is_mark] for p in _prompts(maps, None)]
-    heats = [heat for edited in (False, True) for heat in word_heat(maps, "", edited)]
-    top = max(float(heat.values.max()) for heat in heats)
+    heats = every_word_heat(maps)
+    top = max((float(heat.values.max()) for heat in heats), default=1.0)
     for heat in heats:
         word = places[heat.prompt].pop(0)
         for image, values in enumerate(enlarged(heat.values / top, size)):
             # Clear where the word is not, so that the picture shows through.
             pictures.append(torch.cat([heat_colours(values), (0.15 + 0.75 * values.clamp(0, 1))[..., None]], -1))
             entries.append({"prompt": heat.prompt, "word": word, "image": image, "top": top})
-    for entry, file in zip(entries, _temporary(pictures)):
+    for entry, file in zip(entries, _temporary(pictures) if pictures else []):
         entry["file"] = file
     return entries
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
 import torch
 
+from .edit import Variant
 from .errors import EditError
+from .lettering import MarkedText
 from .maps import AttentionMaps, PromptMaps
 from .tokens import Prompt, find_words, split_phrases
 
@@ -22,6 +25,15 @@ def changed_words(source: Prompt, prompt: Prompt) -> list[tuple[str, bool]]:
         for change, _, _, start, end in matcher.get_opcodes()
         for word in after[start:end]
     ]
+
+
+def with_weights(words: MarkedText, variant: Variant) -> list[tuple[str, bool]]:
+    """The words of an edit's prompt as `changed_words` has them, the reweighted ones with their weights."""
+    captions = []
+    for word, (text, changed) in zip(variant.prompt.words(), words):
+        scales = [reweight.scale for reweight in variant.reweights if set(reweight.positions) & set(word.positions)]
+        captions.append((f"{text} ×{math.prod(scales):g}", True) if scales else (text, changed))
+    return captions
 
 
 def difference(source: torch.Tensor, edited: torch.Tensor) -> torch.Tensor:
@@ -67,6 +79,18 @@ def word_heat(maps: AttentionMaps, words: str, edited: bool, blocks: str = "") -
         for phrase, positions in places.items():
             if not set(positions) <= set(kept.positions):
                 raise EditError(f"words: {phrase} is padding after the end of the prompt, of which no map is kept.")
+    return _heat(prompts, found, blocks)
+
+
+def every_word_heat(maps: AttentionMaps) -> list[WordHeat]:
+    """The maps of all words of all prompts, the source's first; none of an empty prompt."""
+    prompts = list(enumerate((maps.source, *maps.edits)))
+    return _heat(prompts, [_every_word(kept.prompt) for _, kept in prompts], "")
+
+
+def _heat(
+    prompts: Sequence[tuple[int, PromptMaps]], found: Sequence[dict[str, tuple[int, ...]]], blocks: str
+) -> list[WordHeat]:
     return [
         WordHeat(phrase, number, names, kept.of(positions, names))
         for (number, kept), places in zip(prompts, found)

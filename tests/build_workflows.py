@@ -25,20 +25,25 @@ WIDTH, LOWEST = 840, 200  # of a thumbnail; lower ones get a margin
 PAPER, INK, GREY = "#ffffff", "#16181d", "#5b6270"
 
 
-def thumbnail(pictures: list[Image.Image]) -> Image.Image:
-    """Pictures side by side, as small as the template browser needs them."""
-    height = max(picture.height for picture in pictures)
-    row = Image.new("RGB", (sum(picture.width for picture in pictures), height), PAPER)
+def thumbnail(rows: list[list[Image.Image]]) -> Image.Image:
+    """Pictures side by side, a row for each node that saved them, as small as the template browser needs them."""
+    drawn = [_beside(pictures) for pictures in rows]
+    height = sum(row.height for row in drawn)
+    whole = Image.new("RGB", (WIDTH, max(height, LOWEST)), PAPER)
+    y = (whole.height - height) // 2
+    for row in drawn:
+        whole.paste(row, (0, y))
+        y += row.height
+    return whole
+
+
+def _beside(pictures: list[Image.Image]) -> Image.Image:
+    row = Image.new("RGB", (sum(picture.width for picture in pictures), max(p.height for p in pictures)), PAPER)
     x = 0
     for picture in pictures:
         row.paste(picture.convert("RGB"), (x, 0))
         x += picture.width
-    row = row.resize((WIDTH, round(row.height * WIDTH / row.width)), Image.Resampling.LANCZOS)
-    if row.height >= LOWEST:
-        return row
-    padded = Image.new("RGB", (WIDTH, LOWEST), PAPER)
-    padded.paste(row, (0, (LOWEST - row.height) // 2))
-    return padded
+    return row.resize((WIDTH, round(row.height * WIDTH / row.width)), Image.Resampling.LANCZOS)
 
 
 def card(title: str, needs: str) -> Image.Image:
@@ -50,10 +55,13 @@ def card(title: str, needs: str) -> Image.Image:
     return picture
 
 
-def saved(workflow: Workflow, result: Result) -> list[tuple[str, list[Image.Image]]]:
-    """What each SaveImage saved, with its prefix."""
-    saves = [(i, node["inputs"]) for i, node in workflow.items() if node["class_type"] == "SaveImage"]
-    return [(inputs["filename_prefix"], result.images[i]) for i, inputs in saves]
+def saved(workflow: Workflow, result: Result) -> dict[str, list[list[Image.Image]]]:
+    """What was saved under each prefix: a list for each SaveImage."""
+    rows: dict[str, list[list[Image.Image]]] = {}
+    for number, node in workflow.items():
+        if node["class_type"] == "SaveImage":
+            rows.setdefault(node["inputs"]["filename_prefix"], []).append(result.images[number])
+    return rows
 
 
 def main(arguments: list[str]) -> int:
@@ -61,6 +69,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("names", nargs="*", help="which; all, if none is named")
     parser.add_argument("--thumbnails", action="store_true", help="run them, and make their pictures")
     given = parser.parse_args(arguments)
+    pages = "".join(page.read_text(encoding="utf-8") for page in HELP.parent.glob("*.md"))
     with Server() as server:
         object_info = server.object_info()
         for name in given.names or EXAMPLES:
@@ -73,10 +82,11 @@ def main(arguments: list[str]) -> int:
             if given.thumbnails and name in NEED_ANOTHER_MODEL:
                 card(*NEED_ANOTHER_MODEL[name]).save(CANVAS / f"{name}.jpg", quality=88)
             elif given.thumbnails:
-                for prefix, pictures in reversed(saved(workflow, server.run(workflow))):
-                    # The first is the workflow's own; help pages show that and further ones.
-                    thumbnail(pictures).save(CANVAS / f"{name}.jpg", quality=88)
-                    thumbnail(pictures).save(HELP / f"{prefix}.jpg", quality=88)
+                for prefix, rows in saved(workflow, server.run(workflow)).items():
+                    if f"(images/{prefix}.jpg)" in pages:
+                        thumbnail(rows).save(HELP / f"{prefix}.jpg", quality=88)
+                    if prefix == name:
+                        thumbnail(rows).save(CANVAS / f"{name}.jpg", quality=88)
             print(name, flush=True)
     return 0
 

@@ -181,7 +181,7 @@ class Canvas:
             "id": number,
             "type": "MarkdownNote",
             "pos": [0, top],
-            "size": [width, 60 + 21 * lines],
+            "size": [width, 60 + 16 * lines],
             "flags": {},
             "order": number - 1,
             "mode": 0,

@@ -1,4 +1,4 @@
-"""What is in each example workflow. Columns go from left to right; the first SaveImage makes the thumbnail."""
+"""What is in each example workflow. What one saves under its own name is its thumbnail."""
 
 from .edits import img2img_mask, local_blend, refinement, reweighting, several_edits
 from .other_models import controlnet, sdxl

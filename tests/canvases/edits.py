@@ -28,9 +28,9 @@ Point at a word under the comparison to see where it is.
 
 def reweighting(canvas: Canvas) -> None:
     demo = Demo(canvas)
-    edit = demo.align("a bear sitting on a bus", "", title="one prompt: empty means the same")
-    more = canvas.add("AttentionReweight", 2, "more of a word", edit=edit["edit"], words="bear", scale=3.0)
-    less = canvas.add("AttentionReweight", 2, "away from it", edit=edit["edit"], words="bear", scale=-2.0)
+    edit = demo.align("a fox wearing a hat sitting on a box", "", title="one prompt: empty means the same")
+    more = canvas.add("AttentionReweight", 2, "more of a word", edit=edit["edit"], words="hat", scale=3.0)
+    less = canvas.add("AttentionReweight", 2, "away from it", edit=edit["edit"], words="hat", scale=-1.0)
     for weighted, title in ((more, "more of it"), (less, "away from it")):
         demo.compare(demo.sample(weighted["edit"], 3, title), 4, title, edit=weighted["edit"])
     canvas.note("""
@@ -39,7 +39,7 @@ def reweighting(canvas: Canvas) -> None:
 An empty `edit_prompt` is the source prompt itself, so that the weight is all that changes. 1 changes nothing,
 2 doubles a word's part in the picture, 0 takes it out, and negative weights turn away from it.
 
-- **Other words:** `bus`, or several: `bear, bus`. `a#2` is the second "a".
+- **Other words:** `fox`, or several: `hat, box`. `a#2` is the second "a".
 - **Only for a while:** `start` and `end` are fractions of the steps: early ones make the layout, late ones detail.
 - **Which weight?** *P2PSweep* tries many at once: see the workflow *sweep*.
 """)
@@ -76,7 +76,7 @@ to the last bit of its latent. The wheels are the same in both pictures now.
 def several_edits(canvas: Canvas) -> None:
     demo = Demo(canvas)
     source = "a cat sitting on a car"
-    edits = ["a rabbit sitting on a car", "a cat sitting on a boat", "a cat sitting on a car at night"]
+    edits = ["an owl sitting on a car", "a cat sitting on a boat", "a cat sitting on a car at night"]
     edit = None
     for number, prompt in enumerate(edits, start=1):
         edit = demo.align(

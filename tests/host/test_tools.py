@@ -136,6 +136,17 @@ def test_prompts_from_the_edit_or_none_at_all(server):
     assert result.outputs[bare]["p2p_prompts"] == result.outputs[bare]["p2p_heat"] == []
 
 
+def test_a_prompt_without_words(server):
+    """Nothing to point at, and nothing to complain about."""
+    graph = Tools()
+    sampled = short(graph, graph.align(source="", edit="a dog")[0])
+    source, edited = graph.decoded(sampled[0]), graph.decoded(sampled[1])
+    compared = graph.add("P2PCompare", source=source, edited=edited, maps=sampled[2])
+    sent = server.run(graph.nodes).outputs[compared]
+    assert [len(prompt["words"]) for prompt in sent["p2p_prompts"]] == [0, 2]
+    assert [entry["prompt"] for entry in sent["p2p_heat"]] == [1, 1]
+
+
 def test_pictures_that_don_t_belong_together(server):
     graph = Tools()
     image = [

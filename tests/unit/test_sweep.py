@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from prompt_to_prompt.p2p_core.comparison import changed_words, with_weights
 from prompt_to_prompt.p2p_core.edit import Edit
 from prompt_to_prompt.p2p_core.errors import EditError
 from prompt_to_prompt.p2p_core.layers import Layer
@@ -83,6 +84,18 @@ def test_parts_hold_to_the_limit_and_leave_nothing_out(edit, rows, batch, sizes)
     pieces = list(parts(whole, rows, batch))
     assert [len(piece.variants) for piece in pieces] == sizes
     assert sum((piece.variants for piece in pieces), ()) == whole.variants
+
+
+def test_captions_say_what_was_reweighted(edit):
+    (variant,) = edit.reweight("dog", 3.0).reweight("dog, car", -0.5).variants
+    words = changed_words(edit.source, variant.prompt)
+    assert with_weights(words, variant) == [
+        ("a", False),
+        ("dog ×-1.5", True),
+        ("on", False),
+        ("a", False),
+        ("car ×-0.5", True),
+    ]
 
 
 # -- layers -----------------------------------------------------------------------------------------
