@@ -145,8 +145,10 @@ export function addScheduleEditor(node) {
       held = row.contains(document.activeElement) ? key : null;
       refreshViews();
     };
+    // Drawn once a frame; keys and hands may be faster.
+    const current = () => windowsOf(node).find((bar) => bar.key === key) ?? now;
     const change = (part, by) => {
-      const [start, end] = moved(begun ?? now, part, by);
+      const [start, end] = moved(begun ?? current(), part, by);
       writeWindow(node, key, part === "end" ? undefined : start, part === "start" ? undefined : end);
       refreshViews();
     };
@@ -154,7 +156,7 @@ export function addScheduleEditor(node) {
       if (locked[part]) continue;
       onDrag(element, track, {
         begin: () => {
-          begun = now;
+          begun = current();
           held = key;
         },
         move: (from, by) => change(part, by),

@@ -81,6 +81,19 @@ def test_keys_move_a_bar_and_undo_takes_it_back(canvas):
     assert bar(canvas.view("1"), "cross") == pytest.approx((0, 0.69))
 
 
+def test_keys_faster_than_the_screen_all_count(canvas):
+    canvas.build(ALONE)
+    canvas.show("1")
+    end = handle(canvas.view("1"), "cross", "end")
+    end.evaluate(
+        """(handle) => {
+             const press = () => new KeyboardEvent("keydown", { key: "ArrowLeft", bubbles: true });
+             for (let i = 0; i < 5; i++) handle.dispatchEvent(press());
+           }"""
+    )
+    assert canvas.value("1", "cross_end") == pytest.approx(0.75)
+
+
 def test_words_get_windows_and_lose_them(canvas):
     canvas.build(EVERYTHING, EVERYTHING_LINKS)
     canvas.show(NODE)
