@@ -5,7 +5,7 @@ from ..p2p_core.hosts.comfy import attention_layers
 from ..p2p_core.hosts.parts import sample_parts
 from ..p2p_core.pictures import Sheet, to_pillow, to_tensor
 from ..p2p_core.study import ATTENTIONS, EVERYTHING, GROUPINGS, findings, groups, study, table
-from .sampling_inputs import decode, how_it_is_sampled, in_what_parts, what_is_sampled
+from .sampling_inputs import decode, how_it_is_sampled, in_what_parts, what_is_tried
 from .wire import schema
 
 
@@ -21,7 +21,7 @@ class P2PLayerStudy(io.ComfyNode):
             ),
             search_aliases=["ablation", "which layers", "blocks"],
             inputs=[
-                *what_is_sampled(),
+                *what_is_tried(),
                 *how_it_is_sampled(),
                 io.Combo.Input(
                     "by",

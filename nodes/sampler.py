@@ -1,11 +1,12 @@
 import torch
 from comfy_api.latest import io
 
-from ..p2p_core.hosts.comfy import SAMPLER_NAMES, SCHEDULER_NAMES, EditGuider, sample
+from ..p2p_core.hosts.comfy import EditGuider, sample
 from ..p2p_core.rows import TRAJECTORIES
 from .note import show_note
+from .sampling_inputs import how_it_is_sampled, how_strongly_it_is_guided, what_is_guided, where_it_starts
 from .wanted import is_connected, is_wanted_now
-from .wire import P2PEdit, P2PMaps, schema
+from .wire import P2PMaps, schema
 
 MAPS_OUTPUT = 2
 
@@ -22,38 +23,9 @@ class P2PSampler(io.ComfyNode):
             ),
             search_aliases=["ksampler", "cross attention control"],
             inputs=[
-                io.Model.Input("model", tooltip="SD 1.x, SD 2.x or SDXL, with any LoRA and most patches."),
-                P2PEdit.Input("edit", tooltip="What to edit: from PromptPairAlign, through any of the pack's nodes."),
-                io.Conditioning.Input("negative", tooltip="What no picture shall have, source or edit."),
-                io.Latent.Input("latent_image", tooltip="Where to start: empty, or a picture with denoise below 1."),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=0xFFFFFFFFFFFFFFFF,
-                    control_after_generate=True,
-                    tooltip="The noise, shared by source and edits.",
-                ),
-                io.Int.Input("steps", default=30, min=1, max=10000, tooltip="Steps of denoising."),
-                io.Float.Input(
-                    "cfg",
-                    default=7.5,
-                    min=0.0,
-                    max=100.0,
-                    step=0.1,
-                    round=0.01,
-                    tooltip="How closely the pictures follow their prompts.",
-                ),
-                io.Combo.Input("sampler_name", options=SAMPLER_NAMES, tooltip="Any of ComfyUI's samplers."),
-                io.Combo.Input("scheduler", options=SCHEDULER_NAMES, tooltip="How the noise falls over the steps."),
-                io.Float.Input(
-                    "denoise",
-                    default=1.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="Below 1 the pictures start from latent_image. Windows count the steps that are made.",
-                ),
+                *what_is_guided(),
+                where_it_starts(),
+                *how_it_is_sampled(),
                 io.Combo.Input(
                     "trajectory",
                     options=list(TRAJECTORIES),
@@ -128,20 +100,7 @@ class P2PGuider(io.ComfyNode):
             display_name="P2P Guider",
             description="An edit as a guider, for SamplerCustomAdvanced: its output is the batch [source, edits...].",
             search_aliases=["custom sampler"],
-            inputs=[
-                io.Model.Input("model", tooltip="SD 1.x, SD 2.x or SDXL, with any LoRA and most patches."),
-                P2PEdit.Input("edit", tooltip="What to edit: from PromptPairAlign, through any of the pack's nodes."),
-                io.Conditioning.Input("negative", tooltip="What no picture shall have, source or edit."),
-                io.Float.Input(
-                    "cfg",
-                    default=7.5,
-                    min=0.0,
-                    max=100.0,
-                    step=0.1,
-                    round=0.01,
-                    tooltip="How closely the pictures follow their prompts.",
-                ),
-            ],
+            inputs=[*what_is_guided(), how_strongly_it_is_guided()],
             outputs=[io.Guider.Output("guider", display_name="guider", tooltip="For SamplerCustomAdvanced.")],
         )
 

@@ -3,7 +3,7 @@ from comfy_api.latest import io
 from ..p2p_core.hosts.parts import sample_parts
 from ..p2p_core.pictures import Sheet, to_pillow, to_tensor
 from ..p2p_core.sweep import NOTHING, PARAMETERS, grid, read_axis
-from .sampling_inputs import decode, how_it_is_sampled, in_what_parts, what_is_sampled
+from .sampling_inputs import decode, how_it_is_sampled, in_what_parts, what_is_tried
 from .wire import schema
 
 
@@ -19,7 +19,7 @@ class P2PSweep(io.ComfyNode):
             ),
             search_aliases=["xy plot", "grid", "parameter search"],
             inputs=[
-                *what_is_sampled(),
+                *what_is_tried(),
                 *how_it_is_sampled(),
                 io.Combo.Input(
                     "x_parameter",
