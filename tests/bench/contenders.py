@@ -48,6 +48,7 @@ def make_edit(kind: str, edits: int, width: int) -> Edit:
     return change(edit)
 
 
+@torch.inference_mode()  # as ComfyUI runs its nodes; without it every map of every layer is kept for a gradient
 def measure(model, name: str, size: int, kind: str, edits: int, repeats: int, with_maps: bool) -> dict:
     """Seconds of each contender's steps, and the peak of what each allocates.
 

@@ -69,6 +69,7 @@ class Control:
         if start <= self.time <= end:
             if is_cross:
                 mask, indices = token_mask(self.source, self.edit)
+                mask = mask.to(maps)
                 maps = maps * (1 - mask) + saved[..., indices] * mask
             else:
                 maps = saved

@@ -1,0 +1,1 @@
+"""A benchmark of edits: does the edit do what the words say, and leave the rest alone?"""

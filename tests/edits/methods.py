@@ -1,0 +1,142 @@
+"""Ways to make an edit, all from the same noise in the same ComfyUI: ours, none, and the literature's to the letter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import comfy.samplers
+import torch
+from prompt_to_prompt.p2p_core.edit import Edit
+from prompt_to_prompt.p2p_core.hosts.comfy import EditGuider, encode
+from prompt_to_prompt.p2p_core.hosts.conditioning import stack
+from prompt_to_prompt.p2p_core.schedule import InjectSchedule, Window
+from reference import cross_attention_control, hertz
+
+from .cases import Case
+
+STEPS, CFG, SAMPLER, SCHEDULER = 30, 5.0, "dpmpp_2m", "normal"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Parameters of an edit with the pack's nodes.
+
+    Attributes:
+        mode: of PromptPairAlign.
+        blend: threshold of AttentionLocalBlend around the words that the edit is about; None for no such node.
+    """
+
+    schedule: InjectSchedule = InjectSchedule()
+    mode: str = "auto"
+    blend: float | None = None
+    trajectory: str = "dual"
+
+    def __call__(self, maker: Maker, case: Case) -> torch.Tensor:
+        return maker.ours(case, [self])[0]
+
+
+def setting(cross: float = 0.8, within: float = 0.4, **more) -> Setting:
+    """Windows from the start to `cross` and to `within`, of cross and of self-attention."""
+    of_setting = {name: more.pop(name) for name in ("mode", "blend", "trajectory") if name in more}
+    return Setting(InjectSchedule(Window(0, cross, "cross"), Window(0, within, "self"), **more), **of_setting)
+
+
+class Maker:
+    """Makes edits of the demo model; pictures are [3, 128, 128] in [0, 1]."""
+
+    def __init__(self, model, clip, vae):
+        self.model, self.clip, self.vae = model, clip, vae
+        self.sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), SCHEDULER, STEPS)
+
+    def source(self, case: Case) -> torch.Tensor:
+        return self._pictures(self._plain(self.encode(case.source.caption), [case.seed]))[0]
+
+    def ours(self, case: Case, settings: Sequence[Setting]) -> list[torch.Tensor]:
+        """A picture a setting; all of one trajectory are sampled side by side, with one source."""
+        made: dict[int, torch.Tensor] = {}
+        for trajectory in dict.fromkeys(setting.trajectory for setting in settings):
+            own = [i for i, setting in enumerate(settings) if setting.trajectory == trajectory]
+            edits = [self.edit(case, settings[i]) for i in own]
+            edit = replace(edits[0], variants=tuple(variant for edit in edits for variant in edit.variants))
+            guider = EditGuider(self.model, edit, self.encode(""), CFG, trajectory=trajectory)
+            made.update(zip(own, self._pictures(self._sampled(guider, [case.seed])[1:])))
+        return [made[i] for i in range(len(settings))]
+
+    def edit(self, case: Case, setting: Setting) -> Edit:
+        edit = Edit(encode(self.clip, case.source.caption))
+        edit = edit.add(encode(self.clip, case.edit.caption), setting.mode).schedule(setting.schedule)
+        if case.scale is not None:
+            edit = edit.reweight(case.word, case.scale)
+        if setting.blend is not None and case.changed != "place":
+            thing = "subject" if case.changed in ("subject", "adjective", "worn") else "object"
+            words = [getattr(scene, thing) for scene in (case.source, case.edit)]
+            edit = edit.local_blend(*words, threshold=setting.blend)
+        return edit
+
+    def no_injection(self, case: Case) -> torch.Tensor:
+        """The edited prompt from the same noise; a weight is the host's own, `(word:weight)`."""
+        return self._pictures(self._plain(self.encode(weighted(case)), [case.seed]))[0]
+
+    def scheduled(self, case: Case, switch: float) -> torch.Tensor:
+        """`[source:edit:switch]`: one picture, the prompt changed after that fraction of the steps."""
+        source, edit = self.encode(case.source.caption), self.encode(weighted(case))
+        first = [[embeddings, {**options, "end_percent": switch}] for embeddings, options in source]
+        then = [[embeddings, {**options, "start_percent": switch}] for embeddings, options in edit]
+        return self._pictures(self._plain(first + then if switch > 0 else edit, [case.seed]))[0]
+
+    def hertz(self, case: Case, cross: float = 0.8, within: float = 0.4) -> torch.Tensor:
+        """The paper's controllers on maps: replacement where the number of words stays, else refinement."""
+        source, edit = case.source.caption, case.edit.caption
+        if case.scale is not None:
+            control = hertz.reweight(hertz.equalizer(edit, {case.word: case.scale}, self._ids)[None].float())
+        elif len(source.split(" ")) == len(edit.split(" ")):
+            control = hertz.replace(hertz.replacement_mapper(source, edit, self._ids)[None].float())
+        else:
+            mapper, own = hertz.refinement_mapper(source, edit, self._ids)
+            control = hertz.refine(mapper[None], own[None].float())
+        alphas = hertz.time_alphas([edit], STEPS, {"default_": cross}, self._ids).float()
+        controller = hertz.Controller(STEPS, control, alphas, self_replace=(0.0, within), self_resolution=8)
+        both = stack([self.encode(source), self.encode(edit)])
+        return self._pictures(self._plain(both, [case.seed] * 2, controller.patched(self.model)))[1]
+
+    def cross_attention_control(self, case: Case) -> torch.Tensor:
+        """CrossAttentionControl with the defaults of its notebook: all maps at all steps."""
+        source, edit = encode(self.clip, case.source.caption), encode(self.clip, case.edit.caption)
+        weights = [] if case.scale is None else [(i, case.scale) for run in edit.find(case.word) for i in run]
+        ids = [[token.id for token in prompt.tokens] for prompt in (source, edit)]
+        control = cross_attention_control.Control(*ids, weights=weights)
+        guider = cross_attention_control.Guider(
+            self.model, control, source.encoding, edit.encoding, self.encode(""), CFG
+        )
+        return self._pictures(self._sampled(guider, [case.seed]))[0]
+
+    def encode(self, text: str):
+        return encode(self.clip, text).encoding
+
+    def _ids(self, text: str) -> list[int]:
+        return self.clip.tokenizer.clip_l.tokenizer(text)["input_ids"]
+
+    def _plain(self, positive, seeds: Sequence[int], model=None) -> torch.Tensor:
+        guider = comfy.samplers.CFGGuider(model or self.model)
+        guider.set_conds(positive, self.encode(""))
+        guider.set_cfg(CFG)
+        return self._sampled(guider, seeds)
+
+    def _sampled(self, guider, seeds: Sequence[int]) -> torch.Tensor:
+        noise = [torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+        noise = torch.cat(noise)
+        sampler = comfy.samplers.sampler_object(SAMPLER)
+        return guider.sample(noise, torch.zeros_like(noise), sampler, self.sigmas, disable_pbar=True, seed=seeds[0])
+
+    def _pictures(self, latents: torch.Tensor) -> torch.Tensor:
+        return self.vae.decode(latents).movedim(-1, 1).float().clamp(0, 1)
+
+
+def weighted(case: Case) -> str:
+    """The edited caption, its weight written as the host reads it."""
+    return case.edit.caption if case.scale is None else _weigh(case.edit.caption, case.word, case.scale)
+
+
+def _weigh(caption: str, word: str, scale: float) -> str:
+    return " ".join(f"({w}:{scale})" if w == word else w for w in caption.split(" "))
