@@ -4,7 +4,7 @@ from comfy_api.latest import io
 from ..p2p_core.comparison import word_heat
 from ..p2p_core.errors import EditError
 from ..p2p_core.pictures import Scale, captioned, enlarged, heat_colours, overlay, to_pillow, to_tensor
-from .wire import P2PMaps, schema
+from .wire import P2PMaps, checked, schema
 
 PROMPTS = ("source", "edited")
 PIXELS = 8  # a latent's place is as many pixels wide
@@ -63,6 +63,7 @@ class P2PAttentionMaps(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(cls, maps, words, prompt, image=None, layers="") -> io.NodeOutput:
         if maps is None:
             raise EditError(NOT_KEPT)

@@ -4,7 +4,7 @@ from comfy_api.latest import io, ui
 from ..p2p_core.comparison import changed_words, difference, every_word_heat, with_weights
 from ..p2p_core.errors import EditError
 from ..p2p_core.pictures import Scale, Sheet, enlarged, heat_colours, to_pillow, to_tensor
-from .wire import P2PEdit, P2PMaps, schema
+from .wire import P2PEdit, P2PMaps, checked, schema
 
 
 class P2PCompare(io.ComfyNode):
@@ -49,6 +49,7 @@ class P2PCompare(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(cls, source, edited, maps=None, edit=None) -> io.NodeOutput:
         prompts = _prompts(maps, edit)
         _check(source, edited, prompts, edit)

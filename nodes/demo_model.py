@@ -1,7 +1,7 @@
 from comfy_api.latest import io
 
 from ..p2p_core.hosts.comfy import load_demo
-from .wire import schema
+from .wire import checked, schema
 
 
 class P2PDemoModel(io.ComfyNode):
@@ -24,5 +24,6 @@ class P2PDemoModel(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(cls) -> io.NodeOutput:
         return io.NodeOutput(*load_demo())

@@ -1,7 +1,7 @@
 from comfy_api.latest import io
 
 from ..p2p_core.schedule import RAMPS, SELF_LAYERS, SELF_MODES, InjectSchedule, Window, parse_word_windows
-from .wire import P2PEdit, schema
+from .wire import P2PEdit, checked, schema
 
 
 def _fraction(name: str, default: float, tooltip: str, optional: bool = False) -> io.Float.Input:
@@ -74,6 +74,7 @@ class AttentionInjectSchedule(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(
         cls,
         edit,

@@ -6,7 +6,7 @@ from ..p2p_core.hosts.parts import sample_parts
 from ..p2p_core.pictures import Sheet, to_pillow, to_tensor
 from ..p2p_core.study import ATTENTIONS, EVERYTHING, GROUPINGS, findings, groups, study, table
 from .sampling_inputs import decode, how_it_is_sampled, in_what_parts, what_is_tried
-from .wire import schema
+from .wire import checked, schema
 
 
 class P2PLayerStudy(io.ComfyNode):
@@ -47,6 +47,7 @@ class P2PLayerStudy(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(
         cls,
         model,

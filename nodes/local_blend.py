@@ -1,6 +1,6 @@
 from comfy_api.latest import io
 
-from .wire import P2PEdit, schema
+from .wire import P2PEdit, checked, schema
 
 
 class AttentionLocalBlend(io.ComfyNode):
@@ -47,5 +47,6 @@ class AttentionLocalBlend(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(cls, edit, source_words, edit_words, threshold, start, subtract_words="", mask=None) -> io.NodeOutput:
         return io.NodeOutput(edit.local_blend(source_words, edit_words, threshold, start, subtract_words, mask))

@@ -4,7 +4,7 @@ from ..p2p_core.charts import model_picture
 from ..p2p_core.hosts.comfy import attention_layers
 from ..p2p_core.pictures import to_tensor
 from ..p2p_core.report import PIXELS, model_report
-from .wire import schema
+from .wire import checked, schema
 
 
 class P2PModelReport(io.ComfyNode):
@@ -46,6 +46,7 @@ class P2PModelReport(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(cls, model, width=512, height=512) -> io.NodeOutput:
         layers, name = (
             attention_layers(model),

@@ -2,9 +2,10 @@
 
 
 def show_note(note: str | None, node_id: str | None) -> None:
-    """Show `note` on the canvas, below the node's widgets; does nothing where there is none."""
+    """Show `note` below the node's widgets, on the canvas that queued it; does nothing where there is none."""
     from server import PromptServer
 
     server = getattr(PromptServer, "instance", None)
-    if note and node_id and server is not None:
-        server.send_progress_text(note, node_id)
+    if note and node_id and getattr(server, "client_id", None) is not None:
+        # Without a receiver it goes to everyone who is connected, and onto whichever node has this id there.
+        server.send_progress_text(note, node_id, sid=server.client_id)

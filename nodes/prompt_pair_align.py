@@ -6,7 +6,7 @@ from ..p2p_core.edit import Edit
 from ..p2p_core.errors import EditError
 from ..p2p_core.hosts.comfy import encode
 from ..p2p_core.hosts.conditioning import stack
-from .wire import P2PEdit, schema
+from .wire import P2PEdit, checked, schema
 
 
 class PromptPairAlign(io.ComfyNode):
@@ -56,6 +56,7 @@ class PromptPairAlign(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(cls, clip, source_prompt, edit_prompt, mode, edit=None) -> io.NodeOutput:
         if edit is None:
             edit = Edit(encode(clip, source_prompt))

@@ -1,6 +1,6 @@
 from comfy_api.latest import io
 
-from .wire import P2PEdit, schema
+from .wire import P2PEdit, checked, schema
 
 
 class AttentionReweight(io.ComfyNode):
@@ -42,5 +42,6 @@ class AttentionReweight(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(cls, edit, words, scale, start, end) -> io.NodeOutput:
         return io.NodeOutput(edit.reweight(words, scale, start, end))

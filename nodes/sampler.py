@@ -6,7 +6,7 @@ from ..p2p_core.rows import TRAJECTORIES
 from .note import show_note
 from .sampling_inputs import how_it_is_sampled, how_strongly_it_is_guided, what_is_guided, where_it_starts
 from .wanted import is_connected, is_wanted_now
-from .wire import P2PMaps, schema
+from .wire import P2PMaps, checked, schema
 
 MAPS_OUTPUT = 2
 
@@ -64,6 +64,7 @@ class P2PSampler(io.ComfyNode):
         return is_wanted_now(MAPS_OUTPUT)
 
     @classmethod
+    @checked
     def execute(
         cls,
         model,
@@ -105,5 +106,6 @@ class P2PGuider(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(cls, model, edit, negative, cfg) -> io.NodeOutput:
         return io.NodeOutput(EditGuider(model, edit, negative, cfg))

@@ -4,7 +4,7 @@ from ..p2p_core.hosts.parts import sample_parts
 from ..p2p_core.pictures import Sheet, to_pillow, to_tensor
 from ..p2p_core.sweep import NOTHING, PARAMETERS, grid, read_axis
 from .sampling_inputs import decode, how_it_is_sampled, in_what_parts, what_is_tried
-from .wire import schema
+from .wire import checked, schema
 
 
 class P2PSweep(io.ComfyNode):
@@ -72,6 +72,7 @@ class P2PSweep(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(
         cls,
         model,

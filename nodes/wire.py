@@ -1,14 +1,21 @@
-"""What all nodes of the pack share: its wire types, its menu category and a schema that any host takes."""
+"""What all nodes of the pack share: wire types, a menu category, a schema that any host takes, a look at inputs."""
 
+import functools
+import inspect
+import math
 from dataclasses import fields
 
 from comfy_api.latest import io
+
+from ..p2p_core.errors import EditError
 
 CATEGORY = "prompt-to-prompt"
 
 P2PEdit = io.Custom("P2P_EDIT")
 P2PMaps = io.Custom("P2P_MAPS")
 
+# Sockets whose nodes know better what to say of nothing.
+_SPEAK_FOR_THEMSELVES = ("clip", "maps")
 _SCHEMA_FIELDS = {field.name for field in fields(io.Schema)}
 
 
@@ -17,3 +24,48 @@ def schema(node_id: str, search_aliases: list[str], **settings) -> io.Schema:
     if "search_aliases" in _SCHEMA_FIELDS:
         settings["search_aliases"] = ["prompt to prompt", "p2p", *search_aliases]
     return io.Schema(node_id=node_id, category=CATEGORY, **settings)
+
+
+def checked(execute):
+    """A node's `execute`, which runs only if each input is of the kind that the node's schema asks for.
+
+    ComfyUI 0.3.75 looks at numbers' ranges and at what links come from, and lets the rest through: a choice that is
+    none of the offered, NaN, and in an API workflow "6" where ["6", 0] was meant.
+
+    Raises:
+        EditError: names the input.
+    """
+
+    @functools.wraps(execute)
+    def look_first(cls, *args, **kwargs):
+        given = inspect.signature(execute).bind(cls, *args, **kwargs).arguments
+        for declared in cls.define_schema().inputs:
+            if declared.id in given:
+                _check(declared, given[declared.id])
+        return execute(cls, *args, **kwargs)
+
+    return look_first
+
+
+def _check(declared, value) -> None:
+    name = declared.id
+    if isinstance(declared, io.Combo.Input):
+        if value not in declared.options:
+            raise EditError(f"{name}: '{value}' is none of {', '.join(declared.options)}.")
+    elif isinstance(declared, io.Float.Input):
+        if not math.isfinite(value):
+            raise EditError(f"{name} is {value}: it has to be a number.")
+    elif isinstance(declared, (io.String.Input, io.Int.Input)):
+        return
+    elif value is None and not declared.optional and name not in _SPEAK_FOR_THEMSELVES:
+        raise EditError(f"{name} is empty: nothing comes out of the node that it is connected to.")
+    elif _is_written(value):
+        raise EditError(
+            f"{name}: {value!r} is written where a connection belongs, which in an API workflow is "
+            'the other node\'s id with the number of its output, as ["6", 0].'
+        )
+
+
+def _is_written(value) -> bool:
+    """Whether a value came from the workflow's text and through no connection: latents are dicts as well."""
+    return isinstance(value, (str, int, float)) or (isinstance(value, dict) and "samples" not in value)

@@ -16,12 +16,14 @@ import sys
 import tempfile
 import time
 import urllib.error
+from collections.abc import Sequence
 from pathlib import Path
 
 import bootstrap
 from comfy_client import Client
 
 TETHERED = Path(__file__).with_name("tethered.py")
+FOLDERS = ("output", "input", "temp", "user")  # ComfyUI has an argument for each
 START_TIMEOUT = 180  # seconds; the first start compiles a few thousand files
 # The models here are small: a second thread gains little, and waiting for it on a busy machine costs a hundredfold.
 THREADS = {"OMP_NUM_THREADS": "1"}
@@ -34,14 +36,22 @@ class ServerError(Exception):
 class Server(Client):
     """A ComfyUI process and a client to it. Nothing starts before `start` or `with`; `stop` leaves nothing behind.
 
-    arguments: further command-line arguments for ComfyUI; they win over the ones given here
-    pack:      whether this pack is installed in it
+    arguments:    further command-line arguments for ComfyUI; they win over the ones given here
+    pack:         whether this pack is installed in it
+    custom_nodes: files with nodes that it gets besides
     """
 
-    def __init__(self, *arguments: str, pack: bool = True, environment: bootstrap.Environment | None = None):
+    def __init__(
+        self,
+        *arguments: str,
+        pack: bool = True,
+        environment: bootstrap.Environment | None = None,
+        custom_nodes: Sequence[Path] = (),
+    ):
         super().__init__("")
         self.arguments = arguments
         self.pack = pack
+        self.custom_nodes = custom_nodes
         self.environment = environment or bootstrap.locate()
         self.process: subprocess.Popen | None = None
         self.base: Path | None = None
@@ -64,11 +74,13 @@ class Server(Client):
 
     def start(self, echo: bool = False) -> None:
         """Return once the server answers. With `echo`, its log goes to this process's own standard error."""
-        # Outside the checkout: the link to the pack then leads into no circle, and no two servers share anything.
-        self.base = Path(tempfile.mkdtemp(prefix="prompt-to-prompt-"))
+        if self.base is None:
+            # Outside the checkout: the link to the pack then leads into no circle, and no two servers share anything.
+            self.base = Path(tempfile.mkdtemp(prefix="prompt-to-prompt-"))
+            self._make_folders()
         try:
             command = self._command()
-            with (self.base / "server.log").open("wb") as log:
+            with (self.base / "server.log").open("ab") as log:
                 self.process = subprocess.Popen(  # noqa: S603
                     command,
                     cwd=self.environment.comfyui,
@@ -95,23 +107,33 @@ class Server(Client):
             self.process = None
         if self.base:
             shutil.rmtree(self.base, ignore_errors=True)
+            self.base = None
+
+    def kill(self) -> None:
+        """End it as a crash would: at once, and its folders stay as they are. `start` goes on in them."""
+        self.process.kill()
+        self.process.wait()
+        self.process.stdin.close()
 
     def check_alive(self) -> None:
         if self.process is None or self.process.poll() is not None:
             raise ServerError(f"ComfyUI is gone. Its log ended with:\n{self._last_words()}")
 
-    def _command(self) -> list[str]:
-        folders = {name: self.base / name for name in ("output", "input", "temp", "user")}
-        for folder in (*folders.values(), self.base / "custom_nodes"):
-            folder.mkdir()
+    def _make_folders(self) -> None:
+        for name in (*FOLDERS, "custom_nodes"):
+            (self.base / name).mkdir()
         if self.pack:
             bootstrap.link_pack(self.base / "custom_nodes")
+        for file in self.custom_nodes:
+            shutil.copy(file, self.base / "custom_nodes")
+
+    def _command(self) -> list[str]:
         given = self.arguments
         port = given[given.index("--port") + 1] if "--port" in given else free_port()
         self.url = f"http://127.0.0.1:{port}"
         arguments = ["--cpu", "--listen", "127.0.0.1", "--port", str(port), "--base-directory", str(self.base)]
-        for name, folder in folders.items():
-            arguments += [f"--{name}-directory", str(folder)]
+        for name in FOLDERS:
+            arguments += [f"--{name}-directory", str(self.base / name)]
         arguments += ["--database-url", f"sqlite:///{self.base / 'comfyui.db'}"]
         arguments += ["--disable-auto-launch", "--disable-api-nodes", *given]
         program = [str(TETHERED), str(self.base), str(self.environment.comfyui / "main.py")]
