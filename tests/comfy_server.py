@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 import urllib.error
+from collections.abc import Sequence
 from pathlib import Path
 
 import bootstrap
@@ -36,12 +37,20 @@ class Server(Client):
 
     arguments: further command-line arguments for ComfyUI; they win over the ones given here
     pack:      whether this pack is installed in it
+    beside:    folders of other packs to install in it
     """
 
-    def __init__(self, *arguments: str, pack: bool = True, environment: bootstrap.Environment | None = None):
+    def __init__(
+        self,
+        *arguments: str,
+        pack: bool = True,
+        environment: bootstrap.Environment | None = None,
+        beside: Sequence[Path] = (),
+    ):
         super().__init__("")
         self.arguments = arguments
         self.pack = pack
+        self.beside = beside
         self.environment = environment or bootstrap.locate()
         self.process: subprocess.Popen | None = None
         self.base: Path | None = None
@@ -106,6 +115,8 @@ class Server(Client):
             folder.mkdir()
         if self.pack:
             bootstrap.link_pack(self.base / "custom_nodes")
+        for folder in self.beside:
+            shutil.copytree(folder, self.base / "custom_nodes" / folder.name, ignore=shutil.ignore_patterns(".git"))
         given = self.arguments
         port = given[given.index("--port") + 1] if "--port" in given else free_port()
         self.url = f"http://127.0.0.1:{port}"
