@@ -133,7 +133,9 @@ def layered(venv: Path, below: Path, packages: Sequence[str]) -> Path:
     shutil.rmtree(venv, ignore_errors=True)
     subprocess.run([str(below), "-m", "venv", "--without-pip", str(venv)], check=True)  # noqa: S603
     own = Path(subprocess.check_output([str(python), *ask[1:]], text=True).strip())  # noqa: S603
-    (own / "below.pth").write_text(subprocess.check_output(ask, text=True))  # noqa: S603
+    packages_below = subprocess.check_output(ask, text=True).strip()  # noqa: S603
+    # Not the folder alone: what lies below may itself be layered.
+    (own / "below.pth").write_text(f"import site; site.addsitedir({packages_below!r})\n")
     install = [*pip(Environment(venv, python), "install"), "--quiet", "-c", str(REQUIREMENTS), *packages]
     subprocess.run(install, check=True)  # noqa: S603
     stamp.write_text(wanted)
