@@ -1,12 +1,14 @@
 # Needs Python 3.11 or newer. Another one: make test PYTHON=python3.12. Arguments: make test ARGS="unit -k alignment"
 PYTHON ?= python3
 
-.PHONY: demo test bench edits train server clean
+.PHONY: demo test bench edits train packs matrix server clean
 
 demo: ; @$(PYTHON) tests/bootstrap.py demo $(ARGS)
 test: ; @$(PYTHON) tests/bootstrap.py test $(ARGS)
 bench: ; @$(PYTHON) tests/bootstrap.py python tests/bench/bench.py $(ARGS)
 edits: ; @$(PYTHON) tests/bootstrap.py python tests/edits/benchmark.py $(ARGS)
 train: ; @$(PYTHON) tests/bootstrap.py python -m p2p_core.demo.train $(ARGS)
+packs: ; @$(PYTHON) tests/other_packs.py $(ARGS)
+matrix: ; @$(PYTHON) tests/matrix.py $(ARGS)
 server: ; @$(PYTHON) tests/bootstrap.py server $(ARGS)
 clean: ; @rm -rf .comfyui .comfyui-* demo.png tests/bench/results tests/edits/results p2p_core/demo/training .pytest_cache tests/.pytest_cache .ruff_cache .hypothesis tests/.hypothesis

@@ -25,6 +25,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,6 +118,36 @@ def check_external(env: Environment) -> None:
 
 def venv_python(venv: Path) -> Path:
     return venv / "Scripts" / "python.exe" if os.name == "nt" else venv / "bin" / "python"
+
+
+# -- beside the pinned environment ------------------------------------------------------------------
+
+
+def layered(venv: Path, below: Path, packages: Sequence[str]) -> Path:
+    """The Python of a virtual environment with `packages`, which finds all else in that of the Python `below`."""
+    ask = [str(below), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    python, stamp = venv_python(venv), venv / "stamp"
+    wanted = "\n".join([str(below), *packages])
+    if stamp.is_file() and stamp.read_text() == wanted:
+        return python
+    shutil.rmtree(venv, ignore_errors=True)
+    subprocess.run([str(below), "-m", "venv", "--without-pip", str(venv)], check=True)  # noqa: S603
+    own = Path(subprocess.check_output([str(python), *ask[1:]], text=True).strip())  # noqa: S603
+    packages_below = subprocess.check_output(ask, text=True).strip()  # noqa: S603
+    # Not the folder alone: what lies below may itself be layered.
+    (own / "below.pth").write_text(f"import site; site.addsitedir({packages_below!r})\n")
+    install = [*pip(Environment(venv, python), "install"), "--quiet", "-c", str(REQUIREMENTS), *packages]
+    subprocess.run(install, check=True)  # noqa: S603
+    stamp.write_text(wanted)
+    return python
+
+
+def checkout(repository: str, commit: str, folder: Path) -> None:
+    """One commit of a git repository, without its history."""
+    folder.mkdir(parents=True)
+    git = ["git", "-C", str(folder)]
+    for arguments in (["init", "-q"], ["fetch", "-q", "--depth", "1", repository, commit], ["checkout", "-q", commit]):
+        subprocess.run([*git, *arguments], check=True)  # noqa: S603
 
 
 # -- building ---------------------------------------------------------------------------------------

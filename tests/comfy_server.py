@@ -36,9 +36,9 @@ class ServerError(Exception):
 class Server(Client):
     """A ComfyUI process and a client to it. Nothing starts before `start` or `with`; `stop` leaves nothing behind.
 
-    arguments:    further command-line arguments for ComfyUI; they win over the ones given here
-    pack:         whether this pack is installed in it
-    custom_nodes: files with nodes that it gets besides
+    arguments: further command-line arguments for ComfyUI; they win over the ones given here
+    pack:      whether this pack is installed in it
+    beside:    other packs to install in it, folders or single files
     """
 
     def __init__(
@@ -46,12 +46,12 @@ class Server(Client):
         *arguments: str,
         pack: bool = True,
         environment: bootstrap.Environment | None = None,
-        custom_nodes: Sequence[Path] = (),
+        beside: Sequence[Path] = (),
     ):
         super().__init__("")
         self.arguments = arguments
         self.pack = pack
-        self.custom_nodes = custom_nodes
+        self.beside = beside
         self.environment = environment or bootstrap.locate()
         self.process: subprocess.Popen | None = None
         self.base: Path | None = None
@@ -124,8 +124,12 @@ class Server(Client):
             (self.base / name).mkdir()
         if self.pack:
             bootstrap.link_pack(self.base / "custom_nodes")
-        for file in self.custom_nodes:
-            shutil.copy(file, self.base / "custom_nodes")
+        for pack in self.beside:
+            target = self.base / "custom_nodes" / pack.name
+            if pack.is_dir():
+                shutil.copytree(pack, target, ignore=shutil.ignore_patterns(".git"))
+            else:
+                shutil.copy(pack, target)
 
     def _command(self) -> list[str]:
         given = self.arguments

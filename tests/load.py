@@ -275,7 +275,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--alone", type=int, default=10, help="how many are checked against a run of their own")
     chosen = parser.parse_args(arguments)
     wanted = list(jobs(chosen.jobs, chosen.plain))
-    with Server("--preview-method", "auto", custom_nodes=[CENSUS]) as server:
+    with Server("--preview-method", "auto", beside=[CENSUS]) as server:
         began = time.monotonic()
         first = census(server)
         warm = load(server, wanted[:10], chosen.clients)

@@ -30,6 +30,16 @@ _SD1 = {
 }
 ARCHITECTURES = {
     "sd1": (comfy.supported_models.SD15, _SD1),
+    "sd1_blocks": (
+        comfy.supported_models.SD15,
+        {
+            **_SD1,
+            "num_res_blocks": [2, 2, 2, 2],
+            "channel_mult": [1, 2, 2, 2],
+            "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0],
+            "transformer_depth_output": [1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0],
+        },
+    ),
     "sd2": (comfy.supported_models.SD20, {**_SD1, "use_linear_in_transformer": True, "num_head_channels": 16}),
     "sdxl": (
         comfy.supported_models.SDXL,
@@ -56,7 +66,10 @@ class _VPrediction(comfy.supported_models.SD20):
 
 @cache
 def small_model(name: str, dtype: torch.dtype = torch.float32):
-    """A ModelPatcher of "sd1", "sd2" (v-prediction) or "sdxl". Shared between tests: they must not change it."""
+    """A ModelPatcher of "sd1", "sd1_blocks" (with all of its blocks), "sd2" (v-prediction) or "sdxl".
+
+    Shared between tests: they must not change it.
+    """
     config_class, sizes = ARCHITECTURES[name]
     config = (_VPrediction if name == "sd2" else config_class)({**_COMMON, **sizes})
     for key in ("num_heads", "num_head_channels"):

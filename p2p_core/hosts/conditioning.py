@@ -13,6 +13,9 @@ from ..errors import EditError
 from ..tokens import Prompt
 
 Conditioning = list[list[Any]]
+NAMES = {"control": "ControlNet", "hooks": "hooks, as of a scheduled LoRA or an attention couple in the prompt"}
+LABELS = {"prompt"}
+"""Options that only say what was encoded, for people to read: prompt-control notes the prompt."""
 
 
 def stack(conditionings: Sequence[Conditioning], join: Callable = torch.cat) -> Conditioning:
@@ -57,8 +60,8 @@ def _stack_option(key: str, options: Sequence[dict[str, Any]], join: Callable) -
     values = [option.get(key) for option in options]
     if key == "pooled_output" and all(isinstance(value, torch.Tensor) for value in values):
         return join(values)
-    if not all(same(values[0], value) for value in values[1:]):
-        what = "ControlNet" if key == "control" else f"'{key}'"
+    if key not in LABELS and not all(same(values[0], value) for value in values[1:]):
+        what = NAMES.get(key, f"'{key}'")
         raise EditError(
             f"source and edited differ in {what}: an edit is sampled together with its source, so apply "
             "the same nodes with the same settings to both."

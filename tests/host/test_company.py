@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import inspect
 
+import comfy.ldm.flux.model as flux
 import comfy.ldm.modules.attention as attention
 import comfy.model_patcher
 import comfy.supported_models
@@ -14,6 +16,7 @@ from comfy_extras.nodes_hypertile import HyperTile
 from comfy_extras.nodes_model_advanced import RescaleCFG
 from comfy_extras.nodes_pag import PerturbedAttentionGuidance
 from comfy_extras.nodes_sag import SelfAttentionGuidance
+from comfy_extras.nodes_tomesd import TomePatchModel
 from prompt_to_prompt.p2p_core.errors import EditError
 from prompt_to_prompt.p2p_core.hosts.comfy import EditGuider, attention_layers, sample
 from prompt_to_prompt.p2p_core.schedule import InjectSchedule, Window
@@ -154,6 +157,71 @@ def test_hypertile_is_refused_by_name():
         run(model, edit_of().schedule(InjectSchedule(self_layers="all")), size=64)
 
 
+def test_merged_tokens_are_refused_where_they_would_be_edited():
+    """Each picture's are merged in its own way, so one's attention doesn't fit the other's places."""
+    model = apply(TomePatchModel, 0.5)
+    with pytest.raises(EditError, match=r"TomePatchModel.*self_layers"):
+        run(model, edit_of().schedule(InjectSchedule(self_layers="all")))
+    edit = edit_of()  # by default no layer of full resolution, and the others aren't merged
+    edited = run(model, edit)
+    assert_same(edited[:1], plain(model, edit.source.encoding))
+    assert (edited[1:] - run(model, edit.schedule(NOTHING))[1:]).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("name", ["attn2", "attn1"])
+def test_a_patch_with_prompts_of_its_own_is_refused(name):
+    """The edit would be added to a picture of something else."""
+
+    def of_its_own(q, k, v, extra_options):
+        return q
+
+    model = patched(of_its_own, name)
+    if name == "attn1":  # no prompts there: perturbed attention does that
+        assert torch.isfinite(run(model)).all()
+        return
+    with pytest.raises(EditError, match=r"block middle:0.*prompts of its own"):
+        run(model)
+
+
+class Wrapper(torch.nn.Module):
+    """In the place of a transformer, as token perturbation guidance puts it."""
+
+    def __init__(self, transformer):
+        super().__init__()
+        self.wrapped = transformer
+
+    def forward(self, x, *args, **kwargs):
+        return self.wrapped(x, *args, **kwargs)
+
+
+PLACE = "diffusion_model.middle_block.1.transformer_blocks.0"
+
+
+@pytest.fixture
+def wrapped():
+    """A model whose transformer is wrapped while it is loaded; the host leaves it so until another is."""
+    model = small_model("sd1").clone()
+    model.add_object_patch(PLACE, Wrapper(model.get_model_object(PLACE)))
+    model.patch_model()
+    yield model
+    model.unpatch_model()
+
+
+@pytest.mark.parametrize("which", ["the wrapped", "another"])
+def test_a_wrapper_around_a_transformer_is_seen_through(wrapped, which):
+    assert isinstance(small_model("sd1").model.diffusion_model.middle_block[1].transformer_blocks[0], Wrapper)
+    layers = attention_layers(wrapped if which == "the wrapped" else small_model("sd1"))
+    wrapped.unpatch_model()
+    assert layers == attention_layers(small_model("sd1"))
+
+
+def test_something_else_in_a_transformer_s_place_is_refused_by_name():
+    model = small_model("sd1").clone()
+    model.add_object_patch(PLACE, torch.nn.Identity())
+    with pytest.raises(EditError, match=f"Identity in the place of {PLACE}"):
+        attention_layers(model)
+
+
 @pytest.mark.parametrize("regions", [2, 3])
 def test_attention_couple_is_refused_by_name(regions):
     """Its patches give the conditional rows as many times as there are regions."""
@@ -191,7 +259,10 @@ def test_a_transformer_is_refused_by_name():
         "patch_size": 2,
         "qkv_bias": True,
         "guidance_embed": False,
+        "txt_ids_dims": [],
     }
+    known = inspect.signature(flux.FluxParams).parameters
+    sizes = {name: size for name, size in sizes.items() if name in known or name == "image_model"}
     config = comfy.supported_models.Flux(sizes)
     config.set_inference_dtype(torch.float32, None)
     device = torch.device("cpu")

@@ -41,7 +41,7 @@ class Loaded:
 def loaded() -> Loaded:
     wanted = list(jobs(JOBS))
     # Previews are drawn only where ComfyUI is told to.
-    with Server("--preview-method", "auto", custom_nodes=[CENSUS]) as server:
+    with Server("--preview-method", "auto", beside=[CENSUS]) as server:
         plain, counted, parts = [plain_run(server)], [], []
         for part in (wanted[:WARM], wanted[WARM:]):
             parts.append(load(server, part, CLIENTS))

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import multiprocessing
+import re
+import subprocess
 import time
 
 import bootstrap
+import matrix
+import other_packs
 import pytest
 
 
@@ -85,3 +89,40 @@ def test_an_installation_of_ones_own(tmp_path, monkeypatch):
     python.parent.mkdir(parents=True)
     python.touch()
     assert bootstrap.prepare() == bootstrap.Environment(tmp_path, python)
+
+
+def test_a_pinned_commit_is_checked_out_without_its_history(tmp_path):
+    def git(*arguments: str) -> str:
+        who = ["-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false"]
+        return subprocess.check_output(["git", "-C", str(tmp_path / "pack"), *who, *arguments], text=True).strip()  # noqa: S603, S607
+
+    (tmp_path / "pack").mkdir()
+    git("init", "-q")
+    commits = []
+    for content in ("first", "second", "third"):
+        (tmp_path / "pack" / "file").write_text(content)
+        git("add", "file")
+        git("commit", "-q", "-m", content)
+        commits.append(git("rev-parse", "HEAD"))
+    bootstrap.checkout(f"file://{tmp_path}/pack", commits[1], tmp_path / "copy")
+    assert (tmp_path / "copy" / "file").read_text() == "second"
+
+
+def test_what_the_matrix_runs_is_pinned_and_in_order():
+    assert all(re.fullmatch(r"[0-9a-f]{40}", commit) for commit in matrix.RELEASES.values())
+    assert all(re.fullmatch(r"[0-9a-f]{40}", commit) for _, commit in other_packs.PINNED.values())
+    versions = [tuple(map(int, version.split("."))) for version in matrix.RELEASES]
+    assert versions == sorted(versions)
+    assert matrix.OLDEST in matrix.RELEASES
+
+
+@pytest.mark.parametrize(
+    ("log", "said"),
+    [
+        ("== 1 failed, 604 passed, 43 warnings in 846.06s (0:14:06) ==", "1 failed, 604 passed"),
+        ("= 3 passed in 12.37s =\n", "3 passed"),
+        ("Traceback ...\nImportError", "did not run"),
+    ],
+)
+def test_the_matrix_tells_what_pytest_counted(log, said):
+    assert matrix.counts(log) == said

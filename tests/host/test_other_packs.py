@@ -1,0 +1,336 @@
+"""Other people's packs, as they are, in one graph with an edit: what composes does all of its part, the rest says so.
+
+They are real packs at the commits of other_packs.py, all of them in one ComfyUI, which is how people have them.
+`make packs` fetches them and runs this file; with P2P_OTHER_PACKS=/a/folder/of/packs it runs with those.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from comfy_server import Server
+from conftest import load_pack
+from graphs import EDIT, SOURCE, DemoGraph, fails, latent
+from other_packs import PINNED
+from prompt_to_prompt.p2p_core.errors import EditError
+from prompt_to_prompt.p2p_core.hosts.comfy import EditGuider, sample
+from safetensors.torch import save_file
+from small_models import NEGATIVE, edit_of, small_model
+
+GIVEN = os.environ.get("P2P_OTHER_PACKS")
+PRESENT = [name for name in PINNED if GIVEN and (Path(GIVEN) / name).is_dir()]
+STEPS = 8
+
+pytestmark = pytest.mark.skipif(not PRESENT, reason="other packs aren't here: `make packs` fetches them and runs this")
+
+
+def of(name: str, **cases):
+    """Cases that need the pack `name`."""
+    missing = pytest.mark.skipif(name not in PRESENT, reason=f"{name} is not in P2P_OTHER_PACKS")
+    return [pytest.param(case, id=f"{name}-{about}", marks=missing) for about, case in cases.items()]
+
+
+class Canvas(DemoGraph):
+    """A graph on the demo model in which other packs' nodes have their defaults where nothing is said."""
+
+    def __init__(self, server, batch: int = 1):
+        super().__init__(batch)
+        self.known = server.known
+
+    def place(self, class_type: str, **given):
+        required = self.known[class_type]["input"].get("required", {})
+        defaults = {name: value for name, spec in required.items() if (value := default(*spec)) is not None}
+        return self.add(class_type, **{**defaults, **given})
+
+    def patch(self, class_type: str, model: list | None = None, **given) -> list:
+        """A node that takes a model and gives one."""
+        return self.place(class_type, model=model or self.model, **given)[0]
+
+    def mask(self, width: int = 128) -> list:
+        """Ones in the left `width` pixels."""
+        whole = self.add("SolidMask", value=0.0, width=128, height=128)[0]
+        part = self.add("SolidMask", value=1.0, width=width, height=128)[0]
+        return self.add("MaskComposite", destination=whole, source=part, x=0, y=0, operation="add")[0]
+
+
+def default(kind, settings: dict | None = None):
+    """What the canvas would put into a widget; None for what has to be connected."""
+    settings = settings or {}
+    choices = kind if isinstance(kind, list) else settings.get("options", [])
+    return settings.get("default", choices[0] if choices else None)
+
+
+@pytest.fixture(scope="module")
+def server():
+    with Server(beside=[Path(GIVEN) / name for name in PRESENT]) as running:
+        write_ip_adapter(running.base)
+        running.known = running.object_info()
+        yield running
+
+
+# -- on the model -----------------------------------------------------------------------------------
+
+IP_TOKENS, IP_WIDTH, EMBEDDING = 4, 32, 48
+# The pack knows SD 1's blocks by number; these are the ones of them that the demo model has, and their widths.
+IP_LAYERS = [("input", i) for i in (1, 2, 4, 5, 7, 8)] + [("output", i) for i in range(3, 12)] + [("middle", 0)]
+WIDTHS = {("input", 1): 64, ("input", 5): 192, ("output", 3): 128, ("output", 4): 64, ("output", 5): 64}
+
+
+def write_ip_adapter(base: Path) -> None:
+    """An IPAdapter for the demo model, and pictures as its image encoder would give them, all made up."""
+    draw = torch.Generator().manual_seed(0)
+
+    def random(*shape: int) -> torch.Tensor:
+        return 0.2 * torch.randn(shape, generator=draw)
+
+    tensors = {
+        "image_proj.proj.weight": random(IP_TOKENS * IP_WIDTH, EMBEDDING),
+        "image_proj.proj.bias": torch.zeros(IP_TOKENS * IP_WIDTH),
+        "image_proj.norm.weight": torch.ones(IP_WIDTH),
+        "image_proj.norm.bias": torch.zeros(IP_WIDTH),
+    }
+    for number, block in enumerate(IP_LAYERS):
+        for kind in ("k", "v"):
+            tensors[f"ip_adapter.{2 * number + 1}.to_{kind}_ip.weight"] = random(WIDTHS.get(block, 192), IP_WIDTH)
+    (base / "models" / "ipadapter").mkdir(parents=True)
+    save_file(tensors, base / "models" / "ipadapter" / "made_up.safetensors")
+    torch.save(5 * random(1, EMBEDDING), base / "input" / "picture.ipadpt")
+    torch.save(torch.zeros(1, EMBEDDING), base / "input" / "nothing.ipadpt")
+
+
+def ip_adapter(graph: Canvas, model: list | None = None, **given) -> list:
+    embeds = {
+        name: graph.add("IPAdapterLoadEmbeds", embeds=f"{file}.ipadpt")[0]
+        for name, file in (("pos_embed", "picture"), ("neg_embed", "nothing"))
+    }
+    adapter = graph.add("IPAdapterModelLoader", ipadapter_file="made_up.safetensors")[0]
+    return graph.patch("IPAdapterEmbeds", model, ipadapter=adapter, **embeds, **given)
+
+
+def nag(graph: Canvas, model: list | None = None) -> list:
+    return graph.patch("NormalizedAttentionGuidance", model, negative=graph.text("a red car"))
+
+
+def together(graph: Canvas) -> list:
+    """What people stack: a picture as a prompt, two kinds of guidance, a shortcut."""
+    guided = graph.patch("PerturbedAttention", nag(graph, ip_adapter(graph)))
+    return graph.patch("ApplyFBCacheOnModel", guided, residual_diff_threshold=0.1)
+
+
+def tiles(**given):
+    sizes = {"tile_width": 96, "tile_height": 96, "tile_overlap": 32}
+    return lambda graph: graph.patch("TiledDiffusion", **{**sizes, **given})
+
+
+def patch(node: str, **given):
+    return lambda graph: graph.patch(node, **given)
+
+
+COMPOSE = [
+    *of(
+        "ComfyUI_IPAdapter_plus",
+        plain=ip_adapter,
+        mask=lambda graph: ip_adapter(graph, attn_mask=graph.mask(64)),
+        style=lambda graph: ip_adapter(graph, weight_type="style transfer"),
+        until_half=lambda graph: ip_adapter(graph, end_at=0.5),
+        with_others=together,
+    ),
+    *of(
+        "sd-perturbed-attention",
+        PAG=patch("PerturbedAttention"),
+        PAG_of_blocks=patch("PerturbedAttention", unet_block_list="d0,u1.0"),
+        SEG=patch("SmoothedEnergyGuidanceAdvanced"),
+        SWG=patch("SlidingWindowGuidanceAdvanced", tile_width=96, tile_height=96, tile_overlap=32, sigma_end=0.5),
+        NAG=nag,
+        PLADIS=patch("PLADIS"),
+        TPG=patch("TokenPerturbationGuidance", unet_block_list="d2,u0"),
+    ),
+    *of(
+        "ComfyUI-TiledDiffusion",
+        mixture=tiles(tile_batch_size=1),
+        multi=tiles(tile_batch_size=1, method="MultiDiffusion"),
+        spot=tiles(tile_batch_size=1, method="SpotDiffusion"),
+    ),
+    *of("ComfyUI-deepcache", plain=patch("DeepCache", cache_interval=3, cache_depth=2)),
+    *of("Comfy-WaveSpeed", first_block_cache=patch("ApplyFBCacheOnModel", residual_diff_threshold=0.2)),
+    *of("ComfyUI-AutomaticCFG", plain=patch("Automatic CFG")),
+    *of("ComfyUI-bleh", deep_shrink=patch("BlehDeepShrink"), HyperTile=patch("BlehHyperTile", tile_size=32)),
+    *of("comfyui_jankhidiffusion", windows=patch("ApplyMSWMSAAttention", input_blocks="1", output_blocks="4,5")),
+    *of("Skimmed_CFG", plain=patch("Skimmed CFG")),
+]
+
+
+@pytest.mark.parametrize("case", COMPOSE)
+def test_a_pack_on_the_model_does_its_part_and_the_edit_too(server, case):
+    graph = Canvas(server)
+    model = case(graph)
+    source, _, edited = check(server, graph, model)
+    graph = Canvas(server)
+    without = graph.keep(graph.ksampler(graph.text(SOURCE), steps=STEPS)[0])
+    assert apart(source, latent(server, server.run(graph.nodes), without)) > 1e-2, "the pack did nothing"
+    assert apart(edited, source) > 1e-2
+
+
+def check(server, graph: Canvas, model: list, prompts=None, **how) -> tuple[torch.Tensor, ...]:
+    """The rows of an edit are KSampler's, but for what is edited. Returns source, edit without injection, edit."""
+    how = {"steps": STEPS, **how}
+    edit = graph.align()
+    given = dict(zip(("source", "edited"), prompts or ()))
+    nothing = graph.schedule(edit[0], cross=(0.0, 0.0), self_=(0.0, 0.0))
+    with_edit, without = graph.p2p(edit[0], model, **given, **how), graph.p2p(nothing, model, **given, **how)
+    plain = [graph.ksampler(prompt, model, **how) for prompt in prompts or (edit[1], edit[2])]
+    kept = [graph.keep(out) for out in (with_edit[0], with_edit[1], without[1], plain[0][0], plain[1][0])]
+    result = server.run(graph.nodes)
+    source, edited, unedited, plain_source, plain_edit = (latent(server, result, node) for node in kept)
+    assert apart(source, plain_source) < 1e-2
+    assert apart(unedited, plain_edit) < 1e-2
+    assert apart(edited, unedited) > 5e-2, "nothing was edited"
+    return source, unedited, edited
+
+
+def apart(a: torch.Tensor, b: torch.Tensor) -> float:
+    """Rounding makes about 1e-5 of it, and 5e-3 behind nodes that decide by signs."""
+    assert torch.isfinite(a).all()
+    return float((a - b).abs().max() / b.abs().max())
+
+
+@pytest.mark.parametrize("case", of("sd-perturbed-attention", TPG=patch("TokenPerturbationGuidance")))
+def test_wrappers_that_another_run_left_in_the_model_are_seen_through(server, case):
+    """Token perturbation wraps the model's transformers, and the host leaves them so until the next is loaded."""
+    graph = Canvas(server)
+    wrapped = graph.patch("TokenPerturbationGuidance", unet_block_list="d2,u0")
+    graph.keep(graph.ksampler(graph.text(SOURCE), wrapped, steps=2)[0])
+    server.run(graph.nodes)
+    graph = Canvas(server)
+    check(server, graph, graph.model)
+
+
+# -- in the conditioning ----------------------------------------------------------------------------
+
+
+def cutoff(graph: Canvas, text: str) -> list:
+    regions = graph.add("BNK_CutoffBasePrompt", clip=graph.clip, text=text)[0]
+    regions = graph.place("BNK_CutoffSetRegions", clip_regions=regions, region_text="a car", target_text="car")[0]
+    return graph.place("BNK_CutoffRegionsToConditioning", clip_regions=regions, mask_token="")[0]
+
+
+def advanced_encode(graph: Canvas, text: str) -> list:
+    ways = {"token_normalization": "length+mean", "weight_interpretation": "A1111"}
+    return graph.add("BNK_CLIPTextEncodeAdvanced", clip=graph.clip, text=text.replace("car", "(car:1.4)"), **ways)[0]
+
+
+def prompt_control(graph: Canvas, text: str) -> list:
+    return graph.add("PCTextEncode", clip=graph.clip, text=text)[0]
+
+
+def scheduled(graph: Canvas, text: str) -> list:
+    return graph.add("PCLazyTextEncode", clip=graph.clip, text=f"[{text}:{text}, a red car:0.5]")[0]
+
+
+CONDITIONINGS = [
+    *of("ComfyUI_Cutoff", regions=cutoff),
+    *of("ComfyUI_ADV_CLIP_emb", weights=advanced_encode),
+    *of("comfyui-prompt-control", plain=prompt_control, scheduled=scheduled),
+]
+
+
+@pytest.mark.parametrize("case", CONDITIONINGS)
+def test_a_pack_s_conditioning_is_edited(server, case):
+    graph = Canvas(server)
+    check(server, graph, graph.model, (case(graph, SOURCE), case(graph, EDIT)))
+
+
+# -- samplers ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", of("RES4LYF", **{n: n for n in ("res_2m", "res_2s", "res_3m_ode", "deis_2m")}))
+def test_samplers_that_a_pack_adds(server, case):
+    graph = Canvas(server)
+    check(server, graph, graph.model, sampler_name=case)
+
+
+@pytest.mark.parametrize("case", of("ComfyUI-ppm", euler=""))
+def test_every_sampler_and_scheduler_that_packs_add_is_offered(server, case):
+    ours, theirs = (server.known[node]["input"]["required"] for node in ("P2PSampler", "KSampler"))
+    for name in ("sampler_name", "scheduler"):
+        assert ours[name][1]["options"] == theirs[name][0]
+
+
+@pytest.mark.parametrize("case", of("RES4LYF", ClownSampler="ClownSampler_Beta"))
+def test_a_pack_s_sampler_with_our_guider(server, case):
+    graph = Canvas(server)
+    edit = graph.align()
+
+    def sampled(guider: list) -> list:
+        noise = graph.add("RandomNoise", noise_seed=1)[0]
+        sigmas = graph.add("BasicScheduler", model=graph.model, scheduler="normal", steps=STEPS, denoise=1.0)[0]
+        sampler = graph.place(case, seed=3, eta=0.5)[0]
+        links = {"noise": noise, "sigmas": sigmas, "sampler": sampler, "guider": guider, "latent_image": graph.latent}
+        return graph.keep(graph.add("SamplerCustomAdvanced", **links)[0])
+
+    guided = {"model": graph.model, "negative": graph.negative, "cfg": 4.0}
+    ours = sampled(graph.add("P2PGuider", edit=edit[0], **guided)[0])
+    theirs = sampled(graph.add("CFGGuider", positive=edit[1], **guided)[0])
+    result = server.run(graph.nodes)
+    both, source = latent(server, result, ours), latent(server, result, theirs)
+    assert apart(both[:1], source) < 1e-2
+    assert apart(both[1:], source) > 1e-2
+
+
+# -- what can't work together -----------------------------------------------------------------------
+
+
+def couple(graph: Canvas) -> list:
+    regions = {"base_mask": graph.mask(128), "cond_1": graph.text("a fox"), "mask_1": graph.mask(64)}
+    return graph.patch("AttentionCouplePPM", base_cond=graph.text(SOURCE), **regions)
+
+
+REFUSED = [
+    *of("ComfyUI-ppm", couple=(couple, "regional-prompt")),
+    *of("ComfyUI-TiledDiffusion", tiles=(tiles(), "tile_batch_size")),
+    *of("comfyui_jankhidiffusion", windows=(patch("ApplyMSWMSAAttention", input_blocks="3"), "MSW-MSA")),
+    *of(
+        "ComfyUI-AutomaticCFG",
+        preset=(patch("Automatic CFG - Preset Loader", preset="Excellent_attention"), "Automatic CFG"),
+    ),
+]
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_can_t_work_together_says_so(server, case):
+    on_model, mentioned = case
+    graph = Canvas(server)
+    model = on_model(graph)
+    graph.keep(graph.p2p(graph.align()[0], model, steps=STEPS)[1])
+    fails(server, graph, "P2PSampler", mentioned)
+
+
+@pytest.mark.parametrize("case", of("ComfyUI-AnimateDiff-Evolved", context="ADE_StandardStaticContextOptions"))
+def test_context_windows_over_the_rows_say_so(server, case):
+    graph = Canvas(server, batch=10)
+    model = graph.patch("ADE_UseEvolvedSampling", context_options=graph.place(case)[0])
+    graph.keep(graph.p2p(graph.align()[0], model, steps=2)[1])
+    fails(server, graph, "P2PSampler", "context windows")
+
+
+@pytest.mark.parametrize("case", of("comfyui-prompt-control", couple=" COUPLE MASK(0 0.5) a fox"))
+def test_an_attention_couple_within_the_prompts_says_so(server, case):
+    graph = Canvas(server)
+    source, edited = (graph.add("PCLazyTextEncode", clip=graph.clip, text=text + case)[0] for text in (SOURCE, EDIT))
+    graph.keep(graph.p2p(graph.align()[0], source=source, edited=edited, steps=STEPS)[1])
+    fails(server, graph, "P2PSampler", "attention couple")
+
+
+@pytest.mark.parametrize("case", of("attention-couple-ComfyUI", own_prompts="Attention couple"))
+def test_a_pack_that_puts_its_own_prompts_in_place_of_the_edit_s_says_so(case):
+    """It knows SD 1's blocks by number, so this is a model with all of them."""
+    node = load_pack(Path(GIVEN) / "attention-couple-ComfyUI", "attention_couple").NODE_CLASS_MAPPINGS[case]()
+    edit = edit_of()
+    regions = [[edit.source.encoding[0][0], {"mask": torch.ones(1, 128, 128), "mask_strength": 1.0}] for _ in range(2)]
+    model, _, _ = node.attention_couple(small_model("sd1_blocks"), regions, NEGATIVE, "Attention")
+    latents = {"samples": torch.zeros(1, 4, 16, 16)}
+    with pytest.raises(EditError, match="prompts of its own"):
+        sample(EditGuider(model, edit, NEGATIVE, 5.0), latents, 3, 2, "euler", "karras", 1.0)
