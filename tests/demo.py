@@ -23,7 +23,7 @@ WORKFLOW = CHECKOUT / "example_workflows" / "api" / "word_swap.json"
 
 def options(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="demo", description=__doc__.splitlines()[0])
-    parser.add_argument("--seed", type=int, nargs="+", default=[8], help="one row of the picture each")
+    parser.add_argument("--seed", type=int, nargs="+", default=[9], help="one row of the picture each")
     parser.add_argument("--source", help="another source prompt")
     parser.add_argument("--edit", help="another edit prompt")
     parser.add_argument("--out", type=Path, default=CHECKOUT / "demo.png", help="where the picture goes")

@@ -20,7 +20,7 @@ KINDS = (
     "weight down",
     "remove phrase",
 )
-SCALES = {"weight up": 4.0, "weight down": -4.0}
+SCALES = {"weight up": 2.0, "weight down": -4.0}
 REMOVED = ("adjective", "worn", "colour", "place")
 
 

@@ -18,7 +18,7 @@ from .cases import Case
 MARGIN = 0.06  # of the picture, around a thing's box
 HAT = 0.42  # height of a hat / height of its subject
 BEST_PSNR = 50.0  # dB; a picture that is the same has no finite one
-ODDS = 1.0  # by how much, in nats, the odds of a word have to rise for a weight to have been seen
+ODDS = 0.01  # by how much, in nats, a word's odds have to rise for a weight to be seen; by chance they do half the time
 
 
 @torch.no_grad()

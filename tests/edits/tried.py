@@ -39,7 +39,10 @@ CURVES: dict[str, dict[str, Method]] = {
     "keys and values": {f"{end}": setting(0.8, end, self_layers="all", self_mode="key_value") for end in (0.2, 0.4)},
     "output": {"0.2": setting(0.8, 0.2, self_mode="output")},
     "self and blend": {f"{end}": setting(0.8, end, blend=0.3) for end in (0.0, 0.2, 0.4)},
+    "cross 1.0, self and blend": {f"{end}": setting(1.0, end, blend=0.3) for end in (0.0, 0.2, 0.4)},
     "both and blend": {f"{end}": setting(end, end, blend=0.3) for end in (0.1, 0.2, 0.3)},
+    "blocks": {blocks: setting(blocks=blocks) for blocks in ("input", "input, middle", "middle, output", "output")},
+    "refine": {"0.4": setting(mode="refine")},
     "shared": {f"{end}": setting(end, end, trajectory="shared", mode="sequence") for end in (0.2, 0.4)},
     "[a:b:step]": {f"{at}": switched(at) for at in (0.1, 0.2, 0.3, 0.4, 0.6)},
 }
