@@ -40,6 +40,7 @@ CURVES: dict[str, dict[str, Method]] = {
     "output": {"0.2": setting(0.8, 0.2, self_mode="output")},
     "self and blend": {f"{end}": setting(0.8, end, blend=0.3) for end in (0.0, 0.2, 0.4)},
     "cross 1.0, self and blend": {f"{end}": setting(1.0, end, blend=0.3) for end in (0.0, 0.2, 0.4)},
+    "cross 1.0, blend above": {f"{above}": setting(1.0, 0.4, blend=above) for above in (0.5, 0.7)},
     "both and blend": {f"{end}": setting(end, end, blend=0.3) for end in (0.1, 0.2, 0.3)},
     "blocks": {blocks: setting(blocks=blocks) for blocks in ("input", "input, middle", "middle, output", "output")},
     "refine": {"0.4": setting(mode="refine")},

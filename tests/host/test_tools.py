@@ -248,7 +248,7 @@ def test_several_edits_at_once(server, tool, node_type):
 
 def test_a_study_has_a_line_for_each_group_and_all_of_them(server):
     graph = Tools()
-    studied = graph.study()
+    studied = graph.study(seed=9, steps=12)  # where the prompt alone loses the place
     text = graph.read(studied[0])
     shown = [graph.shown(studied[i]) for i in (1, 2)]
     result = server.run(graph.nodes)
