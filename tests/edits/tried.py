@@ -20,6 +20,7 @@ def switched(at: float) -> Method:
 
 METHODS: dict[str, Method] = {
     "defaults": Setting(),
+    "tuned": setting(1.0, 0.4, blend=0.3),
     "no injection": Maker.no_injection,
     "the paper": Maker.hertz,
     "CrossAttentionControl": Maker.cross_attention_control,
