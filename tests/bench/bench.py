@@ -19,7 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import bootstrap
-import conftest
+import inside_comfyui
 
 
 def arguments() -> argparse.Namespace:
@@ -43,12 +43,12 @@ def main() -> None:
     import torch
 
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    conftest.put_comfyui_first()
+    inside_comfyui.put_comfyui_first()
     from comfy.cli_args import args
 
     args.cpu = device == "cpu"
     args.use_pytorch_cross_attention = options.attention == "pytorch"
-    conftest.load_pack(bootstrap.CHECKOUT)
+    inside_comfyui.load_pack(bootstrap.CHECKOUT)
     from contenders import KINDS, measure
     from full_models import full_model
 

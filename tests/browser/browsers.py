@@ -17,6 +17,7 @@ from pathlib import Path
 import bootstrap
 import pytest
 
+SCREENSHOTS = bootstrap.CHECKOUT / ".comfyui" / "screenshots"
 NEWEST = "1.58.1"  # of comfyui-frontend-package; served in place of the one ComfyUI brings along
 FLAGS = [
     "--no-sandbox",

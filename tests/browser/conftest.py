@@ -12,7 +12,6 @@ import contextlib
 import sys
 from pathlib import Path
 
-import bootstrap
 import pytest
 from comfy_server import Server
 
@@ -20,8 +19,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import browsers
 from canvas import Canvas
-
-SCREENSHOTS = bootstrap.CHECKOUT / ".comfyui" / "screenshots"
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import SCREENSHOTS
+from browsers import SCREENSHOTS
 from workflows import EDIT, EVERYTHING, EVERYTHING_LINKS, ID
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import bootstrap
-import conftest
+import inside_comfyui
 
 RESULTS = Path(__file__).with_name("results")
 OTHERS = 10**4  # captions for the curves, so that what is chosen by them is tried on fresh ones
@@ -37,11 +37,11 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     given = arguments()
     given.folder.mkdir(parents=True, exist_ok=True)
-    conftest.put_comfyui_first()
+    inside_comfyui.put_comfyui_first()
     from comfy.cli_args import args
 
     args.use_pytorch_cross_attention = True
-    conftest.load_pack(bootstrap.CHECKOUT)
+    inside_comfyui.load_pack(bootstrap.CHECKOUT)
     from edits.cases import cases
     from edits.making import make
     from edits.report import report

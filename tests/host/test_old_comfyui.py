@@ -8,7 +8,7 @@ import sys
 
 import pytest
 from bootstrap import CHECKOUT
-from conftest import COMFYUI
+from inside_comfyui import COMFYUI
 
 LOAD_AS_COMFYUI_DOES = """
 import contextlib, importlib.util, sys

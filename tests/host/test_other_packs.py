@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 from comfy_server import Server
-from conftest import load_pack
 from graphs import EDIT, SOURCE, DemoGraph, fails, latent
+from inside_comfyui import load_pack
 from other_packs import PINNED
 from prompt_to_prompt.p2p_core.errors import EditError
 from prompt_to_prompt.p2p_core.hosts.comfy import EditGuider, sample

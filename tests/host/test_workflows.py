@@ -7,8 +7,8 @@ import json
 import pytest
 from bootstrap import CHECKOUT, STABLE
 from canvases import NEED_ANOTHER_MODEL
-from conftest import COMFYUI
 from export_api import API, NOTES, outdated
+from inside_comfyui import COMFYUI
 from PIL import Image
 from workflow_builder import TITLE
 
