@@ -13,6 +13,15 @@ from .results import read
 from .tried import CURVES
 
 COLUMNS = {"success": 100, "kept": 100, "both": 100, "psnr": 1, "structure": 1000, "seconds": 1}
+PLOTTED = (
+    "[a:b:step]",
+    "cross",
+    "self",
+    "both, falling",
+    "self and blend",
+    "shared",
+    "no injection",
+)
 HEADS = ("success %", "kept %", "both %", "PSNR dB", "structure ·10³", "seconds")
 
 
@@ -58,23 +67,27 @@ def table(methods: dict[str, dict[str, float]]) -> str:
 
 
 def plot(methods: dict[str, dict[str, float]], path: Path) -> None:
-    """How often the new thing is seen against how much of the rest is kept, a curve a form of injection."""
+    """How often an edit is right against how much of the rest is kept, for some of the curves."""
     from matplotlib.figure import Figure
 
-    figure = Figure((11, 5.2), layout="constrained")
-    panels = figure.subplots(1, 2, sharey=True)
-    for number, (curve, settings) in enumerate(CURVES.items()):
-        points = {end: methods[f"{curve} {end}".strip()] for end in settings}
-        style = {"marker": "os^Dvp*"[number % 7], "color": f"C{number % 10}", "ls": "-" if number < 10 else "--"}
-        for panel, axis, scale in ((panels[0], "psnr", 1), (panels[1], "kept", 100)):
-            xs, ys = [p[axis] * scale for p in points.values()], [p["success"] * 100 for p in points.values()]
-            panel.plot(xs, ys, ms=5, lw=1.2, label=curve, **style)
-            for end, x, y in zip(points, xs, ys):
-                panel.annotate(end, (x, y), xytext=(3, 3), textcoords="offset points", fontsize=6, color="0.4")
-    panels[0].set(xlabel="likeness to the source outside of the edit, PSNR in dB", ylabel="the edit is seen, %")
-    panels[1].set(xlabel="all else that the prompt says is kept, %")
-    panels[1].legend(fontsize=7, loc="lower left")
+    figure = Figure((10, 4.6), layout="constrained")
+    panels = figure.subplots(1, 2, sharex=True)
+    for number, curve in enumerate(PLOTTED):
+        ends = list(CURVES[curve])
+        points = [methods[f"{curve} {end}".strip()] for end in ends]
+        xs = [point["psnr"] for point in points]
+        for panel, seen in zip(panels, ("success", "both")):
+            ys = [100 * point[seen] for point in points]
+            panel.plot(xs, ys, marker="osD^vPX"[number], color=f"C{number}", ms=5, lw=1.4, label=curve)
+            for i in {0, len(ends) - 1}:
+                panel.annotate(ends[i], (xs[i], ys[i]), (4, 4), textcoords="offset points", fontsize=7, color="0.35")
+    panels[0].set_title("the new thing is seen, %", fontsize=10, loc="left")
+    panels[1].set_title("it is seen, and all else that the prompt says is kept, %", fontsize=10, loc="left")
     for panel in panels:
+        panel.set_xlabel("likeness to the source outside of the edit, PSNR in dB")
         panel.grid(alpha=0.25)
         panel.spines[["top", "right"]].set_visible(False)
+    figure.legend(
+        *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8, frameon=False
+    )
     figure.savefig(path, dpi=130)
