@@ -19,6 +19,7 @@ PLOTTED = (
     "self",
     "both, falling",
     "self and blend",
+    "cross 1.0, self and blend",
     "shared",
     "no injection",
 )
@@ -78,7 +79,7 @@ def plot(methods: dict[str, dict[str, float]], path: Path) -> None:
         xs = [point["psnr"] for point in points]
         for panel, seen in zip(panels, ("success", "both")):
             ys = [100 * point[seen] for point in points]
-            panel.plot(xs, ys, marker="osD^vPX"[number], color=f"C{number}", ms=5, lw=1.4, label=curve)
+            panel.plot(xs, ys, marker="osD^v<PX"[number], color=f"C{number}", ms=5, lw=1.4, label=curve)
             for i in {0, len(ends) - 1}:
                 panel.annotate(ends[i], (xs[i], ys[i]), (4, 4), textcoords="offset points", fontsize=7, color="0.35")
     panels[0].set_title("the new thing is seen, %", fontsize=10, loc="left")
