@@ -11,7 +11,7 @@ import torch
 from prompt_to_prompt.p2p_core.edit import Edit
 from prompt_to_prompt.p2p_core.tokens import Prompt, Token
 
-_COMMON = {
+COMMON = {
     "image_size": 32,
     "in_channels": 4,
     "out_channels": 4,
@@ -71,7 +71,7 @@ def small_model(name: str, dtype: torch.dtype = torch.float32):
     Shared between tests: they must not change it.
     """
     config_class, sizes = ARCHITECTURES[name]
-    config = (_VPrediction if name == "sd2" else config_class)({**_COMMON, **sizes})
+    config = (_VPrediction if name == "sd2" else config_class)({**COMMON, **sizes})
     for key in ("num_heads", "num_head_channels"):
         config.unet_config[key] = sizes.get(key, -1)
     if "num_head_channels" in sizes:

@@ -58,6 +58,7 @@ OBJECTS = {
     "chair": Glyph("🪑", 0.64),
     "pumpkin": Glyph("🎃", 1.05),
 }
+HAT = 0.42  # height of what is worn / height of who wears it
 WORN = {"hat": Glyph("🎩", 1.21), "crown": Glyph("👑", 1.05)}
 COLOURS = {"red": 0, "yellow": 40, "green": 90, "blue": 160, "purple": 205}  # hue, 0..255
 PLACES = {  # sky, ground
@@ -198,7 +199,7 @@ def draw(scene: Scene, rng: random.Random, size: int = 128) -> Image.Image:
             _smile(canvas, *_spot(scene.subject_box, glyph.mouth), glyph.grin * _height(scene.subject_box))
         if scene.worn:
             x, y = _spot(scene.subject_box, SUBJECTS[scene.subject].crown)
-            hat = _box(WORN[scene.worn], x, y, 0.42 * _height(scene.subject_box))
+            hat = _box(WORN[scene.worn], x, y, HAT * _height(scene.subject_box))
             _paste(canvas, _tinted(WORN[scene.worn].char, None), hat)
     return canvas.resize((size, size), Image.LANCZOS)
 

@@ -6,15 +6,9 @@ import comfy.model_management
 import comfy.model_patcher
 import comfy.supported_models
 import torch
+from small_models import COMMON
 
-_COMMON = {
-    "image_size": 32,
-    "in_channels": 4,
-    "out_channels": 4,
-    "model_channels": 320,
-    "use_spatial_transformer": True,
-    "legacy": False,
-}
+_COMMON = {**COMMON, "model_channels": 320}
 _SIZES = {
     "sd15": (
         comfy.supported_models.SD15,

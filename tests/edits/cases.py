@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, replace
 
-import judge  # noqa: F401  (makes p2p_core importable)
+from judge.judge import asked  # and with judge p2p_core, which it makes importable
 
 from p2p_core.demo.scenes import COLOURS, OBJECTS, PLACES, SUBJECTS, Scene, sample
 
@@ -52,22 +52,14 @@ class Case:
         return (getattr(self.edit, self.changed) or "").split(" ")[-1]
 
     @property
-    def source_word(self) -> str:
-        return (getattr(self.source, self.changed) or "").split(" ")[-1]
+    def thing(self) -> str:
+        """What the edit is about: "subject", "object" or "place"."""
+        return {"adjective": "subject", "worn": "subject", "colour": "object"}.get(self.changed, self.changed)
 
     @property
     def kept(self) -> list[str]:
-        """The attributes that both captions decide and that should stay as they are in the source's picture."""
-        named = {
-            "subject": self.source.subject,
-            "object": self.source.object,
-            "colour": self.source.colour,
-            "relation": self.source.relation,
-            "place": self.source.place,
-            "adjective": self.source.subject,  # no smile and no hat are decided too
-            "worn": self.source.subject,
-        }
-        return [name for name, value in named.items() if value and name != self.changed]
+        """The attributes that the source's caption decides and that should stay as they are in its picture."""
+        return [name for name in asked(self.source) if name != self.changed]
 
 
 def cases(per_kind: int, first: int = 0) -> list[Case]:

@@ -11,12 +11,11 @@ import torch
 import torch.nn.functional as F
 from judge.judge import OPTIONS, Judge, read
 
-from p2p_core.demo.scenes import Box
+from p2p_core.demo.scenes import HAT, Box, Scene
 
 from .cases import Case
 
 MARGIN = 0.06  # of the picture, around a thing's box
-HAT = 0.42  # height of a hat / height of its subject
 BEST_PSNR = 50.0  # dB; a picture that is the same has no finite one
 ODDS = 0.01  # by how much, in nats, a word's odds have to rise for a weight to be seen; by chance they do half the time
 
@@ -28,19 +27,23 @@ def measure(judge: Judge, case: Case, source: torch.Tensor, edited: torch.Tensor
     before, after = read(judge, pair)
     outside = region(case, before.subject_box, before.object_box, source.shape[-1])
     return {
-        "success": _success(case, getattr(after, case.changed), judge(pair)[0].get(case.changed)),
+        "success": _rises(judge, case, pair) if case.kind == "weight up" else _success(case, after),
         "kept": all(getattr(before, name) == getattr(after, name) for name in case.kept),
         "psnr": psnr(source, edited, outside),
         "structure": structure_distance(judge, pair, outside),
     }
 
 
-def _success(case: Case, seen: str | None, logits: torch.Tensor) -> bool:
-    if case.kind == "weight up":
-        word = OPTIONS[case.changed].index(getattr(case.source, case.changed))
-        others = [i for i in range(logits.shape[1]) if i != word]
-        before, after = logits[:, word] - logits[:, others].logsumexp(1)
-        return bool(after - before > ODDS)
+def _rises(judge: Judge, case: Case, pair: torch.Tensor) -> bool:
+    logits = judge(pair)[0][case.changed]
+    word = OPTIONS[case.changed].index(getattr(case.source, case.changed))
+    others = [i for i in range(logits.shape[1]) if i != word]
+    before, after = logits[:, word] - logits[:, others].logsumexp(1)
+    return bool(after - before > ODDS)
+
+
+def _success(case: Case, after: Scene) -> bool:
+    seen = getattr(after, case.changed)
     if case.kind in ("weight down", "remove phrase"):
         return seen != getattr(case.source, case.changed)
     return seen == getattr(case.edit, case.changed)
@@ -48,9 +51,9 @@ def _success(case: Case, seen: str | None, logits: torch.Tensor) -> bool:
 
 def region(case: Case, subject: Box, thing: Box, size: int) -> torch.Tensor:
     """What the edit should leave alone, bool [size, size]: all but the box of its thing; for a place, the boxes."""
-    if case.changed == "place":
+    if case.thing == "place":
         return _inside(subject, size) | _inside(thing, size)
-    x0, y0, x1, y1 = subject if case.changed in ("subject", "adjective", "worn") else thing
+    x0, y0, x1, y1 = subject if case.thing == "subject" else thing
     hat = HAT * (y1 - y0) if case.changed == "worn" else 0.0
     return ~_inside((x0 - MARGIN, y0 - MARGIN - hat, x1 + MARGIN, y1 + MARGIN), size)
 

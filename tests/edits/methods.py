@@ -50,7 +50,7 @@ class Maker:
         self.sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), SCHEDULER, STEPS)
 
     def source(self, case: Case) -> torch.Tensor:
-        return self._pictures(self._plain(self.encode(case.source.caption), [case.seed]))[0]
+        return self._pictures(self._plain(self.encode(case.source.caption), case.seed))[0]
 
     def ours(self, case: Case, settings: Sequence[Setting]) -> list[torch.Tensor]:
         """A picture a setting; all of one trajectory are sampled side by side, with one source."""
@@ -60,7 +60,7 @@ class Maker:
             edits = [self.edit(case, settings[i]) for i in own]
             edit = replace(edits[0], variants=tuple(variant for edit in edits for variant in edit.variants))
             guider = EditGuider(self.model, edit, self.encode(""), CFG, trajectory=trajectory)
-            made.update(zip(own, self._pictures(self._sampled(guider, [case.seed])[1:])))
+            made.update(zip(own, self._pictures(self._sampled(guider, case.seed)[1:])))
         return [made[i] for i in range(len(settings))]
 
     def edit(self, case: Case, setting: Setting) -> Edit:
@@ -68,22 +68,21 @@ class Maker:
         edit = edit.add(encode(self.clip, case.edit.caption), setting.mode).schedule(setting.schedule)
         if case.scale is not None:
             edit = edit.reweight(case.word, case.scale)
-        if setting.blend is not None and case.changed != "place":
-            thing = "subject" if case.changed in ("subject", "adjective", "worn") else "object"
-            words = [getattr(scene, thing) for scene in (case.source, case.edit)]
+        if setting.blend is not None and case.thing != "place":
+            words = [getattr(scene, case.thing) for scene in (case.source, case.edit)]
             edit = edit.local_blend(*words, threshold=setting.blend)
         return edit
 
     def no_injection(self, case: Case) -> torch.Tensor:
         """The edited prompt from the same noise; a weight is the host's own, `(word:weight)`."""
-        return self._pictures(self._plain(self.encode(weighted(case)), [case.seed]))[0]
+        return self._pictures(self._plain(self.encode(weighted(case)), case.seed))[0]
 
     def scheduled(self, case: Case, switch: float) -> torch.Tensor:
         """`[source:edit:switch]`: one picture, the prompt changed after that fraction of the steps."""
         source, edit = self.encode(case.source.caption), self.encode(weighted(case))
         first = [[embeddings, {**options, "end_percent": switch}] for embeddings, options in source]
         then = [[embeddings, {**options, "start_percent": switch}] for embeddings, options in edit]
-        return self._pictures(self._plain(first + then if switch > 0 else edit, [case.seed]))[0]
+        return self._pictures(self._plain(first + then, case.seed))[0]
 
     def hertz(self, case: Case, cross: float = 0.8, within: float = 0.4) -> torch.Tensor:
         """The paper's controllers on maps: replacement where the number of words stays, else refinement."""
@@ -98,7 +97,7 @@ class Maker:
         alphas = hertz.time_alphas([edit], STEPS, {"default_": cross}, self._ids).float()
         controller = hertz.Controller(STEPS, control, alphas, self_replace=(0.0, within), self_resolution=8)
         both = stack([self.encode(source), self.encode(edit)])
-        return self._pictures(self._plain(both, [case.seed] * 2, controller.patched(self.model)))[1]
+        return self._pictures(self._plain(both, case.seed, controller.patched(self.model), rows=2))[1]
 
     def cross_attention_control(self, case: Case) -> torch.Tensor:
         """CrossAttentionControl with the defaults of its notebook: all maps at all steps."""
@@ -109,7 +108,7 @@ class Maker:
         guider = cross_attention_control.Guider(
             self.model, control, source.encoding, edit.encoding, self.encode(""), CFG
         )
-        return self._pictures(self._sampled(guider, [case.seed]))[0]
+        return self._pictures(self._sampled(guider, case.seed))[0]
 
     def encode(self, text: str):
         return encode(self.clip, text).encoding
@@ -117,17 +116,17 @@ class Maker:
     def _ids(self, text: str) -> list[int]:
         return self.clip.tokenizer.clip_l.tokenizer(text)["input_ids"]
 
-    def _plain(self, positive, seeds: Sequence[int], model=None) -> torch.Tensor:
+    def _plain(self, positive, seed: int, model=None, rows: int = 1) -> torch.Tensor:
         guider = comfy.samplers.CFGGuider(model or self.model)
         guider.set_conds(positive, self.encode(""))
         guider.set_cfg(CFG)
-        return self._sampled(guider, seeds)
+        return self._sampled(guider, seed, rows)
 
-    def _sampled(self, guider, seeds: Sequence[int]) -> torch.Tensor:
-        noise = [torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
-        noise = torch.cat(noise)
+    def _sampled(self, guider, seed: int, rows: int = 1) -> torch.Tensor:
+        """Latents of `rows` prompts from one noise."""
+        noise = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(seed)).repeat(rows, 1, 1, 1)
         sampler = comfy.samplers.sampler_object(SAMPLER)
-        return guider.sample(noise, torch.zeros_like(noise), sampler, self.sigmas, disable_pbar=True, seed=seeds[0])
+        return guider.sample(noise, torch.zeros_like(noise), sampler, self.sigmas, disable_pbar=True, seed=seed)
 
     def _pictures(self, latents: torch.Tensor) -> torch.Tensor:
         return self.vae.decode(latents).movedim(-1, 1).float().clamp(0, 1)
@@ -135,8 +134,6 @@ class Maker:
 
 def weighted(case: Case) -> str:
     """The edited caption, its weight written as the host reads it."""
-    return case.edit.caption if case.scale is None else _weigh(case.edit.caption, case.word, case.scale)
-
-
-def _weigh(caption: str, word: str, scale: float) -> str:
-    return " ".join(f"({w}:{scale})" if w == word else w for w in caption.split(" "))
+    if case.scale is None:
+        return case.edit.caption
+    return " ".join(f"({word}:{case.scale})" if word == case.word else word for word in case.edit.caption.split(" "))

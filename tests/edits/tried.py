@@ -19,7 +19,7 @@ def switched(at: float) -> Method:
 
 
 def tuned(maker: Maker, case: Case) -> torch.Tensor:
-    """By what the curves say: the whole cross window and a local blend, but a colour needs the end of the steps."""
+    """What the curves suggest, the whole cross window and a local blend; colours by default (README.md says why)."""
     return (Setting() if case.kind == "swap colour" else setting(1.0, 0.4, blend=0.3))(maker, case)
 
 
