@@ -1,9 +1,9 @@
 import torch
 from comfy_api.latest import io
 
-from ..p2p_core.comparison import word_heat
 from ..p2p_core.errors import EditError
-from ..p2p_core.pictures import Scale, captioned, enlarged, heat_colours, overlay, to_pillow, to_tensor
+from ..p2p_core.show.comparison import word_heat
+from ..p2p_core.show.sheets import Scale, captioned, enlarged, heat_colours, overlay, to_pillow, to_tensor
 from .wire import P2PMaps, checked, schema
 
 PROMPTS = ("source", "edited")

@@ -1,10 +1,10 @@
 from comfy_api.latest import io
 
-from ..p2p_core.charts import study_chart
-from ..p2p_core.hosts.comfy import attention_layers
-from ..p2p_core.hosts.parts import sample_parts
-from ..p2p_core.pictures import Sheet, to_pillow, to_tensor
-from ..p2p_core.study import ATTENTIONS, EVERYTHING, GROUPINGS, findings, groups, study, table
+from ..p2p_core.hosts.comfy.guider import attention_layers
+from ..p2p_core.hosts.comfy.parts import sample_parts
+from ..p2p_core.show.charts import study_chart
+from ..p2p_core.show.sheets import Sheet, to_pillow, to_tensor
+from ..p2p_core.trials.study import ATTENTIONS, EVERYTHING, GROUPINGS, findings, groups, study, table
 from .sampling_inputs import decode, how_it_is_sampled, in_what_parts, what_is_tried
 from .wire import checked, schema
 

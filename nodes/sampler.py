@@ -1,7 +1,7 @@
 import torch
 from comfy_api.latest import io
 
-from ..p2p_core.hosts.comfy import EditGuider, sample
+from ..p2p_core.hosts.comfy.guider import EditGuider, sample
 from ..p2p_core.rows import TRAJECTORIES
 from .note import show_note
 from .sampling_inputs import how_it_is_sampled, how_strongly_it_is_guided, what_is_guided, where_it_starts

@@ -1,8 +1,8 @@
 from comfy_api.latest import io
 
-from ..p2p_core.hosts.parts import sample_parts
-from ..p2p_core.pictures import Sheet, to_pillow, to_tensor
-from ..p2p_core.sweep import NOTHING, PARAMETERS, grid, read_axis
+from ..p2p_core.hosts.comfy.parts import sample_parts
+from ..p2p_core.show.sheets import Sheet, to_pillow, to_tensor
+from ..p2p_core.trials.sweep import NOTHING, PARAMETERS, grid, read_axis
 from .sampling_inputs import decode, how_it_is_sampled, in_what_parts, what_is_tried
 from .wire import checked, schema
 

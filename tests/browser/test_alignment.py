@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from prompt_to_prompt.p2p_core.alignment import align
-from prompt_to_prompt.p2p_core.describe import describe
+from prompt_to_prompt.p2p_core.show.alignment import describe
 from prompt_to_prompt.p2p_core.tokens import Prompt, Token
 from workflows import EVERYTHING, EVERYTHING_LINKS, ID
 

@@ -9,7 +9,7 @@ import comfy.samplers
 import torch
 from prompt_to_prompt.p2p_core.edit import Edit
 from prompt_to_prompt.p2p_core.hosts.comfy import EditGuider, encode
-from prompt_to_prompt.p2p_core.hosts.conditioning import stack
+from prompt_to_prompt.p2p_core.hosts.comfy.conditioning import stack
 from prompt_to_prompt.p2p_core.schedule import InjectSchedule, Window
 from reference import cross_attention_control, hertz
 

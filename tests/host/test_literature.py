@@ -15,7 +15,7 @@ from prompt_to_prompt.p2p_core.alignment import align
 from prompt_to_prompt.p2p_core.edit import Edit
 from prompt_to_prompt.p2p_core.errors import EditError
 from prompt_to_prompt.p2p_core.hosts.comfy import EditGuider, encode, load_demo
-from prompt_to_prompt.p2p_core.hosts.conditioning import stack
+from prompt_to_prompt.p2p_core.hosts.comfy.conditioning import stack
 from prompt_to_prompt.p2p_core.schedule import InjectSchedule, Window, parse_word_windows
 from reference import cross_attention_control as cac
 from reference import hertz

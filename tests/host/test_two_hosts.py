@@ -20,7 +20,7 @@ from prompt_to_prompt.p2p_core.demo.pipeline import load_pipeline
 from prompt_to_prompt.p2p_core.edit import Edit
 from prompt_to_prompt.p2p_core.hosts import comfy as comfy_host
 from prompt_to_prompt.p2p_core.hosts import diffusers as diffusers_host
-from prompt_to_prompt.p2p_core.hosts.pipeline_parts import attention_layers
+from prompt_to_prompt.p2p_core.hosts.diffusers.prompts import attention_layers
 from prompt_to_prompt.p2p_core.schedule import InjectSchedule, Window, parse_word_windows
 
 TOLERANCE = 5e-6
@@ -59,7 +59,7 @@ def as_pipeline(name: str):
     """The pipeline of a model of small_models, in float64, its text encoders left out."""
     model = small_models.small_model(name, torch.float64)
     _, sizes = small_models.ARCHITECTURES[name]
-    channels = [small_models._COMMON["model_channels"] * mult for mult in sizes["channel_mult"]]
+    channels = [small_models.COMMON["model_channels"] * mult for mult in sizes["channel_mult"]]
     depths = sizes["transformer_depth"]
     config = {
         "sample_size": 8,

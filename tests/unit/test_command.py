@@ -12,7 +12,7 @@ from bootstrap import CHECKOUT
 from PIL import Image
 from prompt_to_prompt.p2p_core import __main__ as command
 from prompt_to_prompt.p2p_core import workflow
-from prompt_to_prompt.p2p_core.workflow import as_prompt, edit_workflow
+from prompt_to_prompt.p2p_core.command.workflow import as_prompt, edit_workflow
 from small_pipelines import small_pipeline
 
 SOURCE, EDIT = "a cat sitting on a car", "a dog sitting on a red car"

@@ -6,9 +6,9 @@ import pytest
 import torch
 from PIL import Image
 from prompt_to_prompt.p2p_core import lettering
-from prompt_to_prompt.p2p_core.comparison import difference
-from prompt_to_prompt.p2p_core.lettering import measure, shorten, wrap
-from prompt_to_prompt.p2p_core.pictures import (
+from prompt_to_prompt.p2p_core.show.comparison import difference
+from prompt_to_prompt.p2p_core.show.lettering import measure, shorten, wrap
+from prompt_to_prompt.p2p_core.show.sheets import (
     LARGEST,
     Scale,
     Sheet,

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 import torch
-from prompt_to_prompt.p2p_core.comparison import changed_words, with_weights
 from prompt_to_prompt.p2p_core.edit import Edit
 from prompt_to_prompt.p2p_core.errors import EditError
 from prompt_to_prompt.p2p_core.layers import Layer
-from prompt_to_prompt.p2p_core.report import model_report
 from prompt_to_prompt.p2p_core.schedule import Window
-from prompt_to_prompt.p2p_core.study import findings, groups, measure, similarity, study, table
-from prompt_to_prompt.p2p_core.sweep import NOTHING, PARAMETERS, grid, parts, read_axis
+from prompt_to_prompt.p2p_core.show.comparison import changed_words, with_weights
+from prompt_to_prompt.p2p_core.show.report import model_report
 from prompt_to_prompt.p2p_core.tokens import Prompt, Token
+from prompt_to_prompt.p2p_core.trials.study import findings, groups, measure, similarity, study, table
+from prompt_to_prompt.p2p_core.trials.sweep import NOTHING, PARAMETERS, grid, parts, read_axis
 
 NONE = read_axis("y", NOTHING, "")
 

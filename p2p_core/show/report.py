@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from .layers import Layer, blend_level, halved
-from .schedule import SELF_LAYERS
+from ..layers import Layer, blend_level, halved
+from ..schedule import SELF_LAYERS
 
 PIXELS = 8  # a latent's place is as many pixels wide
 PROMPT_TOKENS = 77

@@ -12,7 +12,7 @@ try:
 except ImportError as error:
     raise ImportError("This needs diffusers and transformers: pip install diffusers transformers") from error
 
-from ..errors import EditError
+from ...errors import EditError
 
 SAMPLERS = {  # ComfyUI's names
     "dpmpp_2m": ("DPMSolverMultistepScheduler", {}),
@@ -89,7 +89,7 @@ def sampled_by(pipe, sampler_name: str, schedule: str):
 
 def demo(device="cpu", dtype: torch.dtype = torch.float32):
     """The model that ships with the pack."""
-    from ..demo.pipeline import load_pipeline
+    from ...demo.pipeline import load_pipeline
 
     return load_pipeline(device, dtype)
 

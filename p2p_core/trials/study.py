@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 import torch
 import torch.nn.functional as F
 
-from .edit import Edit, Variant
-from .errors import EditError
-from .layers import Layer
-from .report import blocks, grid_name
-from .schedule import Window
+from ..edit import Edit, Variant
+from ..errors import EditError
+from ..layers import Layer
+from ..schedule import Window
+from ..show.report import blocks, grid_name
 
 GROUPINGS = ("block", "resolution", "part")
 ATTENTIONS = ("both", "cross", "self")

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-TEMPLATE = Path(__file__).parent.parent / "example_workflows" / "word_swap.json"
+TEMPLATE = Path(__file__).resolve().parents[2] / "example_workflows" / "word_swap.json"
 Values = Mapping[str, Any]
 
 # The widgets of nodes that the template lacks, in their order.

@@ -9,11 +9,11 @@ from difflib import SequenceMatcher
 
 import torch
 
-from .edit import Variant
-from .errors import EditError
+from ..edit import Variant
+from ..errors import EditError
+from ..maps import AttentionMaps, PromptMaps
+from ..tokens import Prompt, find_words, split_phrases
 from .lettering import MarkedText
-from .maps import AttentionMaps, PromptMaps
-from .tokens import Prompt, find_words, split_phrases
 
 
 def changed_words(source: Prompt, prompt: Prompt) -> list[tuple[str, bool]]:

@@ -27,15 +27,15 @@ import torch
 from comfy.ldm.modules.diffusionmodules.openaimodel import Downsample, Upsample
 from comfy.sampler_helpers import convert_cond
 
-from ..demo import layout as demo
-from ..edit import Edit
-from ..errors import EditError
-from ..layers import Layer, check_blocks
-from ..noise import SharedNoise
-from ..run import Chunk, Run
-from ..step import step_of
-from ..tokens import Prompt, Token
-from .clip import Piece, spell
+from ...demo import layout as demo
+from ...edit import Edit
+from ...errors import EditError
+from ...layers import Layer, check_blocks
+from ...noise import SharedNoise
+from ...run import Chunk, Run
+from ...spelling.clip import Piece, spell
+from ...step import step_of
+from ...tokens import Prompt, Token
 from .conditioning import Conditioning, check, is_aligned, stack
 
 SUPPORTED = "SD 1.x, SD 2.x and SDXL, and models with their UNet"

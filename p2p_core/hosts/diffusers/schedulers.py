@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from ..errors import EditError
+from ...errors import EditError
 
 
 def executed_levels(timesteps: Sequence[float], first: float, executed: int | None, order: int) -> list[float]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ..errors import EditError
-from ..layers import Layer
-from ..tokens import Prompt, Token
-from .clip import Piece, spell
+from ...errors import EditError
+from ...layers import Layer
+from ...spelling.clip import Piece, spell
+from ...tokens import Prompt, Token
 
 
 def read_prompt(pipe, text: str) -> Prompt:

@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from ..edit import Edit
-from ..errors import EditError
-from ..tokens import Prompt
+from ...edit import Edit
+from ...errors import EditError
+from ...tokens import Prompt
 
 Conditioning = list[list[Any]]
 NAMES = {"control": "ControlNet", "hooks": "hooks, as of a scheduled LoRA or an attention couple in the prompt"}

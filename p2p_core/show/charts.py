@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 
 from PIL import Image, ImageDraw
 
-from .layers import Layer, halved
+from ..layers import Layer, halved
+from ..trials.study import Finding, Measure
 from .lettering import measure, shorten, write
-from .pictures import ACCENT, GREY, INK, PAPER
 from .report import blocks, grid_name
-from .study import Finding, Measure
+from .sheets import ACCENT, GREY, INK, PAPER
 
 SECOND = "#3f6f9f"  # beside ACCENT: told apart by lightness too
 PARTS = {"input": "#3f6f9f", "middle": "#c2410c", "output": "#6b8e4e"}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .alignment import Alignment
-from .tokens import Prompt
+from ..alignment import Alignment
+from ..tokens import Prompt
 
 
 def describe(source: Prompt, edit: Prompt, alignment: Alignment) -> dict:

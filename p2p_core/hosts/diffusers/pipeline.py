@@ -23,14 +23,14 @@ try:
 except ImportError as error:
     raise ImportError("This needs diffusers and transformers: pip install diffusers transformers") from error
 
-from ..edit import Edit
-from ..errors import EditError
-from ..layers import Layer, check_blocks
-from ..maps import AttentionMaps
-from ..noise import SharedNoise
-from ..rows import TRAJECTORIES, Rows
-from ..run import Chunk, Run
-from .pipeline_parts import attention_layers, read_prompt
+from ...edit import Edit
+from ...errors import EditError
+from ...layers import Layer, check_blocks
+from ...maps import AttentionMaps
+from ...noise import SharedNoise
+from ...rows import TRAJECTORIES, Rows
+from ...run import Chunk, Run
+from .prompts import attention_layers, read_prompt
 from .schedulers import denoised_ratio, executed_levels
 
 # Arguments of the UNet that say what the prompt is; all others belong to the picture.

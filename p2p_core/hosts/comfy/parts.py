@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from ..edit import Edit
-from ..sweep import parts
-from .comfy import EditGuider, sample
+from ...edit import Edit
+from ...trials.sweep import parts
+from .guider import EditGuider, sample
 
 
 def sample_parts(

@@ -1,0 +1,1 @@
+"""How a text encoder's tokenizer spells words: pieces of its vocabulary become tokens that know their word."""
