@@ -1,6 +1,6 @@
 from comfy_api.latest import io
 
-from ..p2p_core.hosts.comfy.guider import load_demo
+from ..p2p_core.hosts.comfy import load_demo
 from .wire import checked, schema
 
 

@@ -1,7 +1,6 @@
 from comfy_api.latest import io
 
-from ..p2p_core.hosts.comfy.guider import attention_layers
-from ..p2p_core.hosts.comfy.parts import sample_parts
+from ..p2p_core.hosts.comfy import Sampling, attention_layers, sample_batches
 from ..p2p_core.show.charts import study_chart
 from ..p2p_core.show.sheets import Sheet, to_pillow, to_tensor
 from ..p2p_core.trials.study import ATTENTIONS, EVERYTHING, GROUPINGS, findings, groups, study, table
@@ -68,8 +67,8 @@ class P2PLayerStudy(io.ComfyNode):
     ) -> io.NodeOutput:
         parts = groups(attention_layers(model), by, *latent_image["samples"].shape[-2:])
         trials = study(edit, parts, attention)
-        sampling = (seed, steps, cfg, sampler_name, scheduler, denoise, trajectory, rows_at_once)
-        source, edited = sample_parts(model, trials, negative, latent_image, *sampling)
+        sampling = Sampling(seed, steps, sampler_name, scheduler, denoise)
+        source, edited = sample_batches(model, trials, negative, cfg, latent_image, sampling, trajectory, rows_at_once)
         before, after = decode(vae, source), decode(vae, edited)
         found = findings(parts, before, after)
         title = "  →  ".join(dict.fromkeys((edit.source.text, edit.variants[0].prompt.text)))

@@ -1,6 +1,6 @@
 from comfy_api.latest import io
 
-from ..p2p_core.hosts.comfy.guider import attention_layers
+from ..p2p_core.hosts.comfy import attention_layers
 from ..p2p_core.show.charts import model_picture
 from ..p2p_core.show.report import PIXELS, model_report
 from ..p2p_core.show.sheets import to_tensor

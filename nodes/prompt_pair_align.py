@@ -3,8 +3,8 @@ from comfy_api.latest import io
 from ..p2p_core.alignment import MODES
 from ..p2p_core.edit import Edit
 from ..p2p_core.errors import EditError
+from ..p2p_core.hosts.comfy import encode
 from ..p2p_core.hosts.comfy.conditioning import stack
-from ..p2p_core.hosts.comfy.guider import encode
 from ..p2p_core.show.alignment import describe
 from .wire import P2PEdit, checked, schema
 

@@ -1,7 +1,7 @@
 import torch
 from comfy_api.latest import io
 
-from ..p2p_core.hosts.comfy.guider import EditGuider, sample
+from ..p2p_core.hosts.comfy import EditGuider, Sampling, sample
 from ..p2p_core.rows import TRAJECTORIES
 from .note import show_note
 from .sampling_inputs import how_it_is_sampled, how_strongly_it_is_guided, what_is_guided, where_it_starts
@@ -83,7 +83,7 @@ class P2PSampler(io.ComfyNode):
     ) -> io.NodeOutput:
         keep_maps = is_connected(cls.hidden.prompt, cls.hidden.unique_id, MAPS_OUTPUT)
         guider = EditGuider(model, edit, negative, cfg, source, edited, trajectory, keep_maps)
-        latents, run = sample(guider, latent_image, seed, steps, sampler_name, scheduler, denoise)
+        latents, run = sample(guider, latent_image, Sampling(seed, steps, sampler_name, scheduler, denoise))
         show_note(run.note(), cls.hidden.unique_id)
         batch = len(latent_image["samples"])
         rest = {key: value for key, value in latent_image.items() if key != "batch_index"}

@@ -2,7 +2,7 @@
 
 from comfy_api.latest import io
 
-from ..p2p_core.hosts.comfy.guider import SAMPLER_NAMES, SCHEDULER_NAMES
+from ..p2p_core.hosts.comfy import SAMPLER_NAMES, SCHEDULER_NAMES
 from ..p2p_core.rows import TRAJECTORIES
 from .wire import P2PEdit
 

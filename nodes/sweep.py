@@ -1,6 +1,6 @@
 from comfy_api.latest import io
 
-from ..p2p_core.hosts.comfy.parts import sample_parts
+from ..p2p_core.hosts.comfy import Sampling, sample_batches
 from ..p2p_core.show.sheets import Sheet, to_pillow, to_tensor
 from ..p2p_core.trials.sweep import NOTHING, PARAMETERS, grid, read_axis
 from .sampling_inputs import decode, how_it_is_sampled, in_what_parts, what_is_tried
@@ -97,8 +97,10 @@ class P2PSweep(io.ComfyNode):
     ) -> io.NodeOutput:
         x = read_axis("x", x_parameter, x_values, x_words)
         y = read_axis("y", y_parameter, y_values, y_words)
-        sampling = (seed, steps, cfg, sampler_name, scheduler, denoise, trajectory, rows_at_once)
-        source, edited = sample_parts(model, grid(edit, x, y), negative, latent_image, *sampling)
+        sampling = Sampling(seed, steps, sampler_name, scheduler, denoise)
+        source, edited = sample_batches(
+            model, grid(edit, x, y), negative, cfg, latent_image, sampling, trajectory, rows_at_once
+        )
         batch, prompts = len(source), (edit.source.text, edit.variants[0].prompt.text)
         before, after = decode(vae, source), decode(vae, edited)
         sheets = [_sheet(before[b], after[b::batch], x, y, prompts) for b in range(batch)]

@@ -1,5 +1,5 @@
 """CrossAttentionControl's procedure as one function, for those who come with a notebook."""
 
-from .hosts.diffusers.edit_image import edit_image
+from .command.edit_image import edit_image
 
 __all__ = ["edit_image"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -38,6 +39,19 @@ class Layer:
 def halved(height: int, width: int, level: int) -> tuple[int, int]:
     """A latent's height and width after `level` halvings, each rounded up as the UNet's convolutions do."""
     return -(-height // 2**level), -(-width // 2**level)
+
+
+def blocks(layers: Sequence[Layer]) -> dict[str, list[Layer]]:
+    """The layers of each block, in order, by names such as "output:5"."""
+    found: dict[str, list[Layer]] = {}
+    for layer in layers:
+        found.setdefault(layer.name, []).append(layer)
+    return found
+
+
+def grid_name(layer: Layer, height: int, width: int) -> str:
+    rows, columns = halved(height, width, layer.level)
+    return f"{columns}x{rows}"
 
 
 @dataclass(frozen=True)

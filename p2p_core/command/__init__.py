@@ -1,1 +1,1 @@
-"""The command line: its options, what it does with them, and the workflow that its pictures carry."""
+"""The ways in without a canvas: the command line, the notebook's function, and the workflow that pictures carry."""

@@ -93,7 +93,7 @@ def parser() -> argparse.ArgumentParser:
 def run(options: argparse.Namespace) -> None:
     from ..hosts.diffusers.loading import generator, sampled_by
     from ..hosts.diffusers.pipeline import align, prompt_to_prompt
-    from ..hosts.diffusers.prompts import attention_layers
+    from ..hosts.diffusers.unet import attention_layers
 
     pipe = load(options)
     latent = pipe.unet.config.sample_size

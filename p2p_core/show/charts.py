@@ -6,10 +6,9 @@ from collections.abc import Callable, Sequence
 
 from PIL import Image, ImageDraw
 
-from ..layers import Layer, halved
+from ..layers import Layer, blocks, grid_name, halved
 from ..trials.study import Finding, Measure
 from .lettering import measure, shorten, write
-from .report import blocks, grid_name
 from .sheets import ACCENT, GREY, INK, PAPER
 
 SECOND = "#3f6f9f"  # beside ACCENT: told apart by lightness too

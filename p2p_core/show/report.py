@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from ..layers import Layer, blend_level, halved
+from ..layers import Layer, blend_level, blocks, grid_name, halved
 from ..schedule import SELF_LAYERS
 
 PIXELS = 8  # a latent's place is as many pixels wide
@@ -37,19 +37,6 @@ def model_report(layers: Sequence[Layer], name: str, height: int, width: int) ->
     rows, columns = halved(height, width, level)
     lines.append(f"AttentionLocalBlend's masks come from the cross-attention at {columns} x {rows}.")
     return "\n".join(lines)
-
-
-def blocks(layers: Sequence[Layer]) -> dict[str, list[Layer]]:
-    """The layers of each block, in order, by names such as "output:5"."""
-    found: dict[str, list[Layer]] = {}
-    for layer in layers:
-        found.setdefault(layer.name, []).append(layer)
-    return found
-
-
-def grid_name(layer: Layer, height: int, width: int) -> str:
-    rows, columns = halved(height, width, layer.level)
-    return f"{columns}x{rows}"
 
 
 def _line(number: int, layer: Layer, height: int, width: int) -> str:

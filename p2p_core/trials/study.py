@@ -10,9 +10,8 @@ import torch.nn.functional as F
 
 from ..edit import Edit, Variant
 from ..errors import EditError
-from ..layers import Layer
+from ..layers import Layer, blocks, grid_name
 from ..schedule import Window
-from ..show.report import blocks, grid_name
 
 GROUPINGS = ("block", "resolution", "part")
 ATTENTIONS = ("both", "cross", "self")

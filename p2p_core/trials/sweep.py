@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from ..edit import Edit
@@ -94,13 +93,6 @@ def grid(edit: Edit, x: Axis, y: Axis) -> Edit:
         for of_x in x.values:
             variants += _with_values(edit, [(y, of_y), (x, of_x)]).variants
     return replace(edit, variants=tuple(variants))
-
-
-def parts(edit: Edit, rows: int, batch: int = 1) -> Iterator[Edit]:
-    """The edit in pieces, none with more than `rows` edited pictures of a batch; at least one variant each."""
-    size = max(1, rows // batch)
-    for first in range(0, len(edit.variants), size):
-        yield replace(edit, variants=edit.variants[first : first + size])
 
 
 def _with_values(edit: Edit, values: list[tuple[Axis, float | str | None]]) -> Edit:

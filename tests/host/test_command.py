@@ -7,7 +7,7 @@ import json
 import numpy
 import pytest
 from PIL import Image
-from prompt_to_prompt.p2p_core import __main__ as command
+from prompt_to_prompt.p2p_core.command import run as command
 
 
 @pytest.mark.parametrize("options", [[], ["--reweight", "red", "2", "--source_words", "cat", "--edit_words", "dog"]])

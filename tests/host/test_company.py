@@ -18,7 +18,7 @@ from comfy_extras.nodes_pag import PerturbedAttentionGuidance
 from comfy_extras.nodes_sag import SelfAttentionGuidance
 from comfy_extras.nodes_tomesd import TomePatchModel
 from prompt_to_prompt.p2p_core.errors import EditError
-from prompt_to_prompt.p2p_core.hosts.comfy import EditGuider, attention_layers, sample
+from prompt_to_prompt.p2p_core.hosts.comfy import EditGuider, Sampling, attention_layers, sample
 from prompt_to_prompt.p2p_core.schedule import InjectSchedule, Window
 from small_models import NEGATIVE, edit_of, small_model
 
@@ -34,7 +34,7 @@ def latent(size: int = 16) -> dict:
 
 def run(model, edit=None, size=16):
     guider = EditGuider(model, edit or edit_of(), NEGATIVE, 5.0)
-    return sample(guider, latent(size), 3, STEPS, "euler", "karras", 1.0)[0]
+    return sample(guider, latent(size), Sampling(3, STEPS, "euler", "karras"))[0]
 
 
 def plain(model, conditioning, size=16):
@@ -119,7 +119,7 @@ def test_a_patch_object_is_moved_with_the_model_and_kept_by_copies():
         return original(*args, **kwargs)
 
     guider.predict_noise = predict
-    sample(guider, latent(), 3, STEPS, "euler", "karras", 1.0)
+    sample(guider, latent(), Sampling(3, STEPS, "euler", "karras"))
     assert seen[0].previous.devices
     assert copy.deepcopy(seen[0]) is seen[0], "a copy of the model, as for a second device, belongs to the same run"
 

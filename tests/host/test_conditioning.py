@@ -8,7 +8,7 @@ import comfy.ops
 import pytest
 import torch
 from prompt_to_prompt.p2p_core.errors import EditError
-from prompt_to_prompt.p2p_core.hosts.comfy import EditGuider, sample
+from prompt_to_prompt.p2p_core.hosts.comfy import EditGuider, Sampling, sample
 from prompt_to_prompt.p2p_core.schedule import InjectSchedule, Window
 from small_models import ARCHITECTURES, NEGATIVE, edit_of, prompt, small_model
 
@@ -35,7 +35,7 @@ def run(edit, source=None, edited=None, negative=NEGATIVE):
         chunks.extend(guider._chunks.values())
 
     guider._name_chunks = record
-    latents, finished = sample(guider, LATENT, 3, STEPS, "euler", "karras", 1.0)
+    latents, finished = sample(guider, LATENT, Sampling(3, STEPS, "euler", "karras"))
     return latents, finished, chunks
 
 

@@ -10,7 +10,7 @@ import comfy.samplers
 import pytest
 import torch
 from prompt_to_prompt.p2p_core import run as core_run
-from prompt_to_prompt.p2p_core.hosts.comfy import EditGuider, attention_layers, sample
+from prompt_to_prompt.p2p_core.hosts.comfy import EditGuider, Sampling, attention_layers, sample
 from prompt_to_prompt.p2p_core.schedule import InjectSchedule
 from small_models import NEGATIVE, edit_of, small_model
 
@@ -46,7 +46,7 @@ def run(model=None, edit=None, sampler_name="euler"):
     guider = EditGuider(model or small_model("sd1"), edit or EDIT, NEGATIVE, 5.0)
     mine = set(vars(guider))
     try:
-        return sample(guider, LATENT, 3, STEPS, sampler_name, "karras", 1.0)[0]
+        return sample(guider, LATENT, Sampling(3, STEPS, sampler_name, "karras"))[0]
     finally:
         assert set(vars(guider)) == mine
 

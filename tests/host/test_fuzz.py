@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from prompt_to_prompt.nodes import AttentionInjectSchedule, AttentionLocalBlend, AttentionReweight, PromptPairAlign
 from prompt_to_prompt.p2p_core.alignment import MODES
 from prompt_to_prompt.p2p_core.errors import EditError
-from prompt_to_prompt.p2p_core.hosts.comfy import EditGuider, load_demo, sample
+from prompt_to_prompt.p2p_core.hosts.comfy import EditGuider, Sampling, load_demo, sample
 from prompt_to_prompt.p2p_core.schedule import RAMPS, SELF_LAYERS, SELF_MODES
 from small_models import NEGATIVE, edit_of, small_model
 
@@ -92,7 +92,7 @@ def test_sizes_and_settings(size, steps, cfg, denoise):
     edit = EDIT.local_blend("cat", "dog", start=0.0).reweight("dog", -3.0)
     guider = EditGuider(small_model("sd1"), edit, NEGATIVE, cfg)
     latent = {"samples": torch.zeros(1, 4, *size)}
-    latents, run = sample(guider, latent, 1, steps, "euler", "normal", denoise)
+    latents, run = sample(guider, latent, Sampling(1, steps, "euler", "normal", denoise))
     assert latents.shape == (2, 4, *size)
     assert run.masks().shape == (1, *size)
     assert torch.isfinite(latents).all()

@@ -16,7 +16,7 @@ from graphs import EDIT, SOURCE, DemoGraph, fails, latent
 from inside_comfyui import load_pack
 from other_packs import PINNED
 from prompt_to_prompt.p2p_core.errors import EditError
-from prompt_to_prompt.p2p_core.hosts.comfy import EditGuider, sample
+from prompt_to_prompt.p2p_core.hosts.comfy import EditGuider, Sampling, sample
 from safetensors.torch import save_file
 from small_models import NEGATIVE, edit_of, small_model
 
@@ -333,4 +333,4 @@ def test_a_pack_that_puts_its_own_prompts_in_place_of_the_edit_s_says_so(case):
     model, _, _ = node.attention_couple(small_model("sd1_blocks"), regions, NEGATIVE, "Attention")
     latents = {"samples": torch.zeros(1, 4, 16, 16)}
     with pytest.raises(EditError, match="prompts of its own"):
-        sample(EditGuider(model, edit, NEGATIVE, 5.0), latents, 3, 2, "euler", "karras", 1.0)
+        sample(EditGuider(model, edit, NEGATIVE, 5.0), latents, Sampling(3, 2, "euler", "karras"))

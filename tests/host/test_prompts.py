@@ -8,7 +8,7 @@ import torch
 from prompt_to_prompt.nodes import AttentionReweight, PromptPairAlign
 from prompt_to_prompt.p2p_core.alignment import MODES
 from prompt_to_prompt.p2p_core.errors import EditError
-from prompt_to_prompt.p2p_core.hosts.comfy import EditGuider, encode, load_demo, sample
+from prompt_to_prompt.p2p_core.hosts.comfy import EditGuider, Sampling, encode, load_demo, sample
 from prompt_to_prompt.p2p_core.schedule import InjectSchedule, Window
 from safetensors.torch import save_file
 
@@ -77,7 +77,7 @@ def test_any_pair_of_prompts_is_edited(demo, texts, mode):
     negative = clip.encode_from_tokens_scheduled(clip.tokenize(""))
 
     def run(edit):
-        return sample(EditGuider(model, edit, negative, 4.0), LATENT, 0, 3, "euler", "karras", 1.0)[0]
+        return sample(EditGuider(model, edit, negative, 4.0), LATENT, Sampling(0, 3, "euler", "karras"))[0]
 
     latents = run(edit.schedule(NOTHING))
     for row, conditioning in zip(latents, (source, edited)):

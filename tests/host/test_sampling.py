@@ -8,7 +8,7 @@ import comfy.samplers
 import pytest
 import torch
 from prompt_to_prompt.p2p_core.errors import EditError
-from prompt_to_prompt.p2p_core.hosts.comfy import EditGuider, sample
+from prompt_to_prompt.p2p_core.hosts.comfy import EditGuider, Sampling, sample
 from prompt_to_prompt.p2p_core.schedule import InjectSchedule, Window
 from prompt_to_prompt.p2p_core.step import step_of
 from small_models import NEGATIVE, edit_of, small_model
@@ -30,7 +30,7 @@ def latent(batch: int = 1, height: int = 16, width: int = 16, **more) -> dict:
 def run(edit, model="sd1", sampler="euler", scheduler="karras", cfg=5.0, image=None, denoise=1.0, seed=3, **guider):
     model = small_model(model) if isinstance(model, str) else model
     guider = EditGuider(model, edit, NEGATIVE, cfg, **guider)
-    return sample(guider, image or latent(), seed, STEPS, sampler, scheduler, denoise)
+    return sample(guider, image or latent(), Sampling(seed, STEPS, sampler, scheduler, denoise))
 
 
 def plain(conditioning, model="sd1", sampler="euler", scheduler="karras", cfg=5.0, image=None, denoise=1.0, seed=3):
@@ -189,9 +189,8 @@ def test_tiling_the_keys_changes_nothing():
     """A negative prompt of two chunks makes the host tile the edit's one, unless memory splits the call."""
     edit = edit_of().reweight("dog", 3.0)
     long_negative = [[torch.cat([NEGATIVE[0][0]] * 2, 1), NEGATIVE[0][1]]]
-    tiled, _ = sample(
-        EditGuider(small_model("sd1"), edit, long_negative, 5.0), latent(), 3, STEPS, "euler", "karras", 1.0
-    )
+    guider = EditGuider(small_model("sd1"), edit, long_negative, 5.0)
+    tiled, _ = sample(guider, latent(), Sampling(3, STEPS, "euler", "karras"))
     once, _ = run(edit)
     assert_same(tiled, once)
 
@@ -218,7 +217,7 @@ def test_windows_count_the_steps_that_are_made(denoise):
         return out
 
     guider.predict_noise = predict
-    sample(guider, {"samples": torch.randn(1, 4, 16, 16)}, 3, STEPS, "euler", "karras", denoise)
+    sample(guider, {"samples": torch.randn(1, 4, 16, 16)}, Sampling(3, STEPS, "euler", "karras", denoise))
     assert seen == [(i, STEPS) for i in range(STEPS)]
 
 
@@ -271,7 +270,7 @@ def test_a_finished_run_leaves_nothing_behind(interface):
     guider = EditGuider(model, edit_of().local_blend("cat", "dog"), NEGATIVE, 5.0)
     mine = set(vars(guider))
     if interface == "sampler":
-        sample(guider, latent(), 3, STEPS, "euler", "karras", 1.0)
+        sample(guider, latent(), Sampling(3, STEPS, "euler", "karras"))
     else:
         sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "karras", STEPS)
         out = guider.sample(
@@ -302,7 +301,7 @@ def test_a_failed_run_leaves_nothing_behind(error, monkeypatch):
     original = core_run.edited_attention
     monkeypatch.setattr(core_run, "edited_attention", fail)
     with pytest.raises(type(error)):
-        sample(guider, latent(), 3, STEPS, "euler", "karras", 1.0)
+        sample(guider, latent(), Sampling(3, STEPS, "euler", "karras"))
     assert repr(model.model_options) == before
     assert set(vars(guider)) == mine
     assert torch.equal(plain(edit_of().source.encoding), reference)

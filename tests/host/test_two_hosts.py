@@ -20,7 +20,7 @@ from prompt_to_prompt.p2p_core.demo.pipeline import load_pipeline
 from prompt_to_prompt.p2p_core.edit import Edit
 from prompt_to_prompt.p2p_core.hosts import comfy as comfy_host
 from prompt_to_prompt.p2p_core.hosts import diffusers as diffusers_host
-from prompt_to_prompt.p2p_core.hosts.diffusers.prompts import attention_layers
+from prompt_to_prompt.p2p_core.hosts.diffusers.unet import attention_layers
 from prompt_to_prompt.p2p_core.schedule import InjectSchedule, Window, parse_word_windows
 
 TOLERANCE = 5e-6

@@ -10,8 +10,8 @@ import sys
 import pytest
 from bootstrap import CHECKOUT
 from PIL import Image
-from prompt_to_prompt.p2p_core import __main__ as command
-from prompt_to_prompt.p2p_core import workflow
+from prompt_to_prompt.p2p_core.command import run as command
+from prompt_to_prompt.p2p_core.command import workflow
 from prompt_to_prompt.p2p_core.command.workflow import as_prompt, edit_workflow
 from small_pipelines import small_pipeline
 

@@ -11,8 +11,9 @@ from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 from prompt_to_prompt.p2p_core.errors import EditError
 from prompt_to_prompt.p2p_core.hosts.diffusers import align, prompt_to_prompt
-from prompt_to_prompt.p2p_core.hosts.diffusers.prompts import attention_layers, read_prompt
+from prompt_to_prompt.p2p_core.hosts.diffusers.prompts import read_prompt
 from prompt_to_prompt.p2p_core.hosts.diffusers.schedulers import executed_levels
+from prompt_to_prompt.p2p_core.hosts.diffusers.unet import attention_layers
 from prompt_to_prompt.p2p_core.schedule import InjectSchedule, Window
 from small_pipelines import inputs, small_pipeline
 

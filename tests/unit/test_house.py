@@ -1,4 +1,4 @@
-"""The house is as its plan says: arrows go one way, each host has one file, and nothing runs but the code."""
+"""The house is as its plan says: arrows go one way, each host has its folder, and nothing runs but the code."""
 
 from __future__ import annotations
 
@@ -32,18 +32,93 @@ def name(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
+FOLDERS = {
+    "hosts/comfy": COMFY,
+    "hosts/diffusers": {"diffusers", "transformers"},
+    "demo": {"diffusers", "transformers", "tokenizers", "PIL", "numpy"},
+    "show": {"PIL", "numpy"},
+    "command": {"PIL"},
+}
+"""For each folder of p2p_core what it alone may import, beside torch and Python's own modules."""
+
+
+def folder(path: Path) -> str:
+    """Of a file in p2p_core: "" for the engine."""
+    return path.parent.relative_to(ROOT / "p2p_core").as_posix().removeprefix(".")
+
+
 @pytest.mark.parametrize("path", CORE, ids=name)
-def test_only_the_host_s_file_knows_the_host(path):
-    if path.name != "comfy.py":
-        assert not imported(path) & COMFY
-    if TRAINING not in path.parents and not (path.parent.name == "hosts" and path.name != "comfy.py"):
-        assert not imported(path) & {"diffusers", "transformers"}
+def test_each_host_and_drawing_has_its_folder(path):
+    allowed = {"torch", "safetensors", "__future__", *sys.stdlib_module_names, *FOLDERS.get(folder(path), ())}
+    assert {module for module in imported(path) if not module.startswith(".")} <= allowed
 
 
-@pytest.mark.parametrize("path", PACK, ids=name)
-def test_arrows_go_one_way(path):
-    if ROOT / "p2p_core" in path.parents:
-        assert not any("nodes" in module for module in imported(path) if module.startswith("."))
+ARROWS = {
+    "": [""],
+    "spelling": ["", "spelling"],
+    "trials": ["", "trials"],
+    "demo": ["demo"],
+    "show": ["", "trials", "show"],
+    "hosts": [],
+    "hosts/comfy": ["", "spelling", "trials", "demo", "hosts/comfy"],
+    "hosts/diffusers": ["", "spelling", "trials", "demo", "hosts/diffusers"],
+    "command": ["", "trials", "show", "hosts/diffusers", "command"],
+}
+"""For each folder of p2p_core those that it may import from; the engine is ""."""
+ENTRANCES = {"p2p_core/__main__.py": "command", "p2p_core/edit_image.py": "command"}
+"""The two documented ways in: each opens one folder."""
+ENGINE = [
+    ["errors"],
+    ["tokens", "rows", "noise", "blend"],
+    ["words", "layers"],
+    ["alignment", "schedule"],
+    ["edit"],
+    ["values", "attention"],
+    ["step", "maps"],
+    ["predictions"],
+    ["run"],
+]
+"""The engine's files from the first to the last: each may import those of earlier lines, and of its own to its left."""
+
+
+def targets(path: Path) -> set[tuple[str, str]]:
+    """(folder, module) of everything in p2p_core that a file of it imports."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = path.parents[node.level - 1]
+            names = [node.module] if node.module else [alias.name for alias in node.names]
+            for module in names:
+                target = base / module.replace(".", "/")
+                found.add((folder(target / "__init__.py"), "") if target.is_dir() else (folder(target), target.name))
+    return found
+
+
+@pytest.mark.parametrize("path", CORE, ids=name)
+def test_arrows_go_one_way_between_folders(path):
+    allowed = ARROWS[folder(path)]
+    if name(path) in ENTRANCES:
+        allowed = [ENTRANCES[name(path)]]
+    assert {where for where, _ in targets(path)} <= set(allowed)
+
+
+@pytest.mark.parametrize("path", [path for path in CORE if folder(path) == ""], ids=name)
+def test_arrows_go_one_way_in_the_engine(path):
+    order = [module for line in ENGINE for module in line]
+    if name(path) in ENTRANCES or path.name == "__init__.py":
+        return
+    earlier = order[: order.index(path.stem)]
+    assert {module for where, module in targets(path) if where == ""} <= set(earlier)
+
+
+@pytest.mark.parametrize("path", [path for path in PACK if ROOT / "nodes" not in path.parents], ids=name)
+def test_only_the_entrance_knows_the_nodes(path):
+    assert path == ROOT / "__init__.py" or not any("nodes" in module for module in imported(path))
+
+
+@pytest.mark.parametrize("path", [path for path in CORE if path.name == "__init__.py"], ids=name)
+def test_each_folder_says_what_it_is_for(path):
+    assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
 
 
 @pytest.mark.parametrize("path", PACK, ids=name)

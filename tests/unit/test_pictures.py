@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from PIL import Image
-from prompt_to_prompt.p2p_core import lettering
+from prompt_to_prompt.p2p_core.show import lettering
 from prompt_to_prompt.p2p_core.show.comparison import difference
 from prompt_to_prompt.p2p_core.show.lettering import measure, shorten, wrap
 from prompt_to_prompt.p2p_core.show.sheets import (

@@ -11,8 +11,9 @@ from prompt_to_prompt.p2p_core.schedule import Window
 from prompt_to_prompt.p2p_core.show.comparison import changed_words, with_weights
 from prompt_to_prompt.p2p_core.show.report import model_report
 from prompt_to_prompt.p2p_core.tokens import Prompt, Token
+from prompt_to_prompt.p2p_core.trials.batches import batches
 from prompt_to_prompt.p2p_core.trials.study import findings, groups, measure, similarity, study, table
-from prompt_to_prompt.p2p_core.trials.sweep import NOTHING, PARAMETERS, grid, parts, read_axis
+from prompt_to_prompt.p2p_core.trials.sweep import NOTHING, PARAMETERS, grid, read_axis
 
 NONE = read_axis("y", NOTHING, "")
 
@@ -81,7 +82,7 @@ def test_every_parameter_can_be_swept_and_has_a_caption(edit, parameter):
 @pytest.mark.parametrize(("rows", "batch", "sizes"), [(4, 1, [4, 2]), (4, 2, [2, 2, 2]), (1, 3, [1] * 6), (9, 1, [6])])
 def test_parts_hold_to_the_limit_and_leave_nothing_out(edit, rows, batch, sizes):
     whole = grid(edit, read_axis("x", "cross_end", "0.1 0.2 0.3"), read_axis("y", "self_end", "0.4 0.5"))
-    pieces = list(parts(whole, rows, batch))
+    pieces = list(batches(whole, rows, batch))
     assert [len(piece.variants) for piece in pieces] == sizes
     assert sum((piece.variants for piece in pieces), ()) == whole.variants
 

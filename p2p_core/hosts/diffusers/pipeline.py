@@ -16,12 +16,6 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-
-try:
-    from diffusers.models.attention_processor import Attention, AttnProcessor2_0
-except ImportError as error:
-    raise ImportError("This needs diffusers and transformers: pip install diffusers transformers") from error
 
 from ...edit import Edit
 from ...errors import EditError
@@ -30,8 +24,9 @@ from ...maps import AttentionMaps
 from ...noise import SharedNoise
 from ...rows import TRAJECTORIES, Rows
 from ...run import Chunk, Run
-from .prompts import attention_layers, read_prompt
+from .prompts import read_prompt
 from .schedulers import denoised_ratio, executed_levels
+from .unet import EditProcessor, attention_layers
 
 # Arguments of the UNet that say what the prompt is; all others belong to the picture.
 _OF_THE_PROMPT = ("encoder_hidden_states", "encoder_attention_mask", "text_embeds")
@@ -225,58 +220,6 @@ class PipelineNoise(SharedNoise):
                 with SharedNoise(rows, rows // self._prompts, tuple(shape)):
                     return func(*args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))
-
-
-class EditProcessor:
-    """An attention processor: one layer's attention within a run.
-
-    The stock processor is done here. What any other makes of the attention (IP-Adapter, xformers, slicing)
-    stays, and the edit is added to it as the difference it makes to plain attention.
-    """
-
-    def __init__(self, run: PipelineRun, layer: Layer, previous):
-        self.run = run
-        self.layer = layer
-        self.previous = previous
-
-    def __call__(
-        self,
-        attn: Attention,
-        hidden_states: torch.Tensor,
-        encoder_hidden_states=None,
-        attention_mask=None,
-        temb=None,
-        ip_adapter_masks=None,
-    ):
-        if attention_mask is not None:
-            raise EditError(f"{self.layer.kind}-attention of block {self.layer.name} is masked, and can't be edited.")
-        given = {"encoder_hidden_states": encoder_hidden_states, "temb": temb, "ip_adapter_masks": ip_adapter_masks}
-        given = {name: value for name, value in given.items() if value is not None}  # not every processor takes all
-        if not self.run.engine.reaches(self.layer):
-            return self.previous(attn, hidden_states, **given)
-        context = encoder_hidden_states[0] if isinstance(encoder_hidden_states, tuple) else encoder_hidden_states
-        context = hidden_states if context is None else context
-        q, k, v = attn.to_q(hidden_states), attn.to_k(context), attn.to_v(context)
-        if type(self.previous) is AttnProcessor2_0:
-            return _project(attn, self._attention(attn, q, k, v))
-        difference = self._attention(attn, q, k, v, previous=lambda q, k, v: torch.zeros_like(q))
-        return self.previous(attn, hidden_states, **given) + (
-            _project(attn, difference) - _project(attn, torch.zeros_like(difference))
-        )
-
-    def _attention(self, attn: Attention, q, k, v, previous=None) -> torch.Tensor:
-        def attend(q, k, v):
-            q, k, v = (x.unflatten(-1, (attn.heads, -1)).transpose(1, 2) for x in (q, k, v))
-            return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
-
-        engine = self.run.engine
-        return engine.attention(q, k, v, self.layer, attn.heads, self.run.chunks, engine.size, attend, previous)
-
-
-def _project(attn: Attention, out: torch.Tensor) -> torch.Tensor:
-    for module in attn.to_out:
-        out = module(out)
-    return out
 
 
 def _order(rows: Rows, of_the_prompt: bool) -> list[int]:

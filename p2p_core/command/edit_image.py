@@ -6,9 +6,9 @@ import random
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ...edit import Edit
-from ...errors import EditError
-from ...schedule import InjectSchedule, Window
+from ..edit import Edit
+from ..errors import EditError
+from ..schedule import InjectSchedule, Window
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -56,8 +56,8 @@ def edit_image(
     Raises:
         EditError: a value that makes no sense; no token at an index.
     """
-    from .loading import generator, with_scheduler
-    from .pipeline import align, prompt_to_prompt
+    from ..hosts.diffusers import align, prompt_to_prompt
+    from ..hosts.diffusers.loading import generator, with_scheduler
 
     for name, start, end in (
         ("prompt_edit_tokens", prompt_edit_tokens_start, prompt_edit_tokens_end),
