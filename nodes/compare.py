@@ -111,7 +111,7 @@ def _temporary(images: torch.Tensor) -> list[dict]:
 
 def _word_heat(maps, size: tuple[int, int]) -> list[dict]:
     entries, pictures = [], []
-    places = [[w for w, word in enumerate(p.words()) if not word.is_mark] for p in _prompts(maps, None)]
+    places = [[w for w, word in enumerate(p.words) if not word.is_mark] for p in _prompts(maps, None)]
     heats = every_word_heat(maps)
     top = max((float(heat.values.max()) for heat in heats), default=1.0)
     for heat in heats:

@@ -1,5 +1,6 @@
 from comfy_api.latest import io
 
+from ..p2p_core.layers import parse_blocks
 from ..p2p_core.schedule import RAMPS, SELF_LAYERS, SELF_MODES, InjectSchedule, Window, parse_word_windows
 from .wire import P2PEdit, checked, schema
 
@@ -98,7 +99,7 @@ class AttentionInjectSchedule(io.ComfyNode):
             ramp=ramp,
             self_layers=self_layers,
             self_mode=self_mode,
-            blocks=blocks,
+            blocks=parse_blocks(blocks),
             word_windows=parse_word_windows(word_windows),
         )
         return io.NodeOutput(edit.schedule(schedule))

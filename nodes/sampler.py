@@ -82,7 +82,9 @@ class P2PSampler(io.ComfyNode):
         edited=None,
     ) -> io.NodeOutput:
         keep_maps = is_connected(cls.hidden.prompt, cls.hidden.unique_id, MAPS_OUTPUT)
-        guider = EditGuider(model, edit, negative, cfg, source, edited, trajectory, keep_maps)
+        guider = EditGuider(
+            model, edit, negative, cfg, source=source, edited=edited, trajectory=trajectory, keep_maps=keep_maps
+        )
         latents, run = sample(guider, latent_image, Sampling(seed, steps, sampler_name, scheduler, denoise))
         show_note(run.note(), cls.hidden.unique_id)
         batch = len(latent_image["samples"])

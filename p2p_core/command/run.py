@@ -19,6 +19,7 @@ import torch
 from ..alignment import MODES
 from ..edit import Edit
 from ..errors import EditError
+from ..layers import parse_blocks
 from ..maps import AttentionMaps
 from ..rows import TRAJECTORIES
 from ..schedule import RAMPS, SELF_LAYERS, SELF_MODES, InjectSchedule, Window, parse_word_windows
@@ -156,10 +157,11 @@ def changed(edit: Edit, options: argparse.Namespace) -> Edit:
         InjectSchedule(
             cross_window=Window(options.cross_start, options.cross_end, "cross"),
             self_window=Window(options.self_start, options.self_end, "self"),
+            blocks=parse_blocks(options.blocks),
             word_windows=parse_word_windows("\n".join(options.word_windows)),
             **{
                 name: getattr(options, name)
-                for name in ("cross_strength", "self_strength", "ramp", "self_layers", "self_mode", "blocks")
+                for name in ("cross_strength", "self_strength", "ramp", "self_layers", "self_mode")
             },
         )
     )

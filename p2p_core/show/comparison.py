@@ -12,13 +12,14 @@ import torch
 from ..edit import Variant
 from ..errors import EditError
 from ..maps import AttentionMaps, PromptMaps
-from ..tokens import Prompt, find_words, split_phrases
+from ..tokens import Prompt, find_words
+from ..words import split_phrases
 from .lettering import MarkedText
 
 
 def changed_words(source: Prompt, prompt: Prompt) -> list[tuple[str, bool]]:
     """The words of `prompt`, each with whether it is new or in the place of another."""
-    before, after = source.words(), prompt.words()
+    before, after = source.words, prompt.words
     matcher = SequenceMatcher(None, [w.ids for w in before], [w.ids for w in after], autojunk=False)
     return [
         (word.text, change != "equal")
@@ -30,7 +31,7 @@ def changed_words(source: Prompt, prompt: Prompt) -> list[tuple[str, bool]]:
 def with_weights(words: MarkedText, variant: Variant) -> list[tuple[str, bool]]:
     """The words of an edit's prompt as `changed_words` has them, the reweighted ones with their weights."""
     captions = []
-    for word, (text, changed) in zip(variant.prompt.words(), words):
+    for word, (text, changed) in zip(variant.prompt.words, words):
         scales = [reweight.scale for reweight in variant.reweights if set(reweight.positions) & set(word.positions)]
         captions.append((f"{text} ×{math.prod(scales):g}", True) if scales else (text, changed))
     return captions
@@ -107,7 +108,7 @@ def _every_word(prompt: Prompt) -> dict[str, tuple[int, ...]]:
     """Every word with its tokens; a second "cat" is called cat#2, as find_words does."""
     seen: dict[str, tuple[int, ...]] = {}
     counts: dict[str, int] = {}
-    for word in prompt.words():
+    for word in prompt.words:
         if not word.is_mark:
             counts[word.text] = counts.get(word.text, 0) + 1
             number = counts[word.text]

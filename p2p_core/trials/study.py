@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from ..edit import Edit, Variant
 from ..errors import EditError
-from ..layers import Layer, blocks, grid_name
+from ..layers import Layer, blocks, grid_name, parse_blocks
 from ..schedule import Window
 
 GROUPINGS = ("block", "resolution", "part")
@@ -73,7 +73,7 @@ def study(edit: Edit, parts: Sequence[Group], attention: str = "both") -> Edit:
     if len(parts) < 2:
         raise EditError("by: with this choice the model's attention is one single group; choose block instead.")
     variant = _limited(edit.variants[0], attention)
-    if variant.schedule.blocks.strip():
+    if variant.schedule.blocks:
         raise EditError(
             "edit: its AttentionInjectSchedule has blocks set, which is what a study tries; leave them empty."
         )
@@ -162,6 +162,6 @@ def _limited(variant: Variant, attention: str) -> Variant:
 
 def _injected_in(variant: Variant, names: Sequence[str]) -> Variant:
     if names:
-        return replace(variant, schedule=replace(variant.schedule, blocks=", ".join(names)))
+        return replace(variant, schedule=replace(variant.schedule, blocks=parse_blocks(", ".join(names))))
     nothing = {"cross_window": Window(0.0, 0.0, "cross"), "self_window": Window(0.0, 0.0, "self"), "word_windows": ()}
     return replace(variant, schedule=replace(variant.schedule, **nothing))

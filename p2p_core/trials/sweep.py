@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from ..edit import Edit
 from ..errors import EditError
 from ..schedule import RAMPS, SELF_LAYERS, SELF_MODES, Window
-from ..tokens import split_phrases
+from ..words import split_phrases
 
 NOTHING = "nothing"
 WORD_WEIGHT = "word weight"

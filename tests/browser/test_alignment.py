@@ -6,7 +6,7 @@ import json
 
 from prompt_to_prompt.p2p_core.alignment import align
 from prompt_to_prompt.p2p_core.show.alignment import describe
-from prompt_to_prompt.p2p_core.tokens import Prompt, Token
+from prompt_to_prompt.p2p_core.tokens import Prompt, Stream, Token
 from workflows import EVERYTHING, EVERYTHING_LINKS, ID
 
 PAIR = {"align": ("PromptPairAlign", {"source_prompt": "a cat on a car", "edit_prompt": "a dog on a blue car"}, [0, 0])}
@@ -19,7 +19,8 @@ def kinds(view) -> list[tuple[str, str]]:
 
 def prompt(*words: str) -> Prompt:
     text = (Token(word, "text", word, i) for i, word in enumerate(words))
-    return Prompt(" ".join(words), (Token(0, "start"), *text, Token(1, "end"), Token(1, "pad")))
+    tokens = (Token(0, "start"), *text, Token(1, "end"), Token(1, "pad"))
+    return Prompt(" ".join(words), (Stream(tokens, len(tokens)),))
 
 
 def test_description_is_json_without_padding():

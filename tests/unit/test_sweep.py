@@ -10,7 +10,7 @@ from prompt_to_prompt.p2p_core.layers import Layer
 from prompt_to_prompt.p2p_core.schedule import Window
 from prompt_to_prompt.p2p_core.show.comparison import changed_words, with_weights
 from prompt_to_prompt.p2p_core.show.report import model_report
-from prompt_to_prompt.p2p_core.tokens import Prompt, Token
+from prompt_to_prompt.p2p_core.tokens import Prompt, Stream, Token
 from prompt_to_prompt.p2p_core.trials.batches import batches
 from prompt_to_prompt.p2p_core.trials.study import findings, groups, measure, similarity, study, table
 from prompt_to_prompt.p2p_core.trials.sweep import NOTHING, PARAMETERS, grid, read_axis
@@ -20,7 +20,7 @@ NONE = read_axis("y", NOTHING, "")
 
 def prompt(text: str) -> Prompt:
     words = [Token(sum(map(ord, word)), "text", word, i) for i, word in enumerate(text.split())]
-    return Prompt(text, (Token(-1, "start"), *words, Token(-2, "end")), chunk=len(words) + 2)
+    return Prompt(text, (Stream((Token(-1, "start"), *words, Token(-2, "end")), len(words) + 2),))
 
 
 @pytest.fixture
@@ -102,9 +102,9 @@ def test_captions_say_what_was_reweighted(edit):
 # -- layers -----------------------------------------------------------------------------------------
 
 LAYERS = [
-    Layer(block, number, 0, kind, level, 8, 40)
+    Layer(block, number, 0, attends_to, level, 8, 40)
     for block, number, level in (("input", 1, 0), ("input", 4, 1), ("middle", 0, 2), ("output", 5, 1))
-    for kind in ("self", "cross")
+    for attends_to in (("image",), ("text",))
 ]
 
 
@@ -118,7 +118,7 @@ def test_groups_of_layers():
 def test_a_study_injects_everywhere_nowhere_in_each_and_in_all_but_each(edit):
     chosen = groups(LAYERS, "part", 64, 64)
     variants = study(edit, chosen).variants
-    reached = [[layer.name for layer in LAYERS[1::2] if v.schedule.reaches(layer)] for v in variants]
+    reached = [[layer.name for layer in LAYERS[1::2] if v.schedule.injects(layer, "text")] for v in variants]
     inputs, middle, output = ["input:1", "input:4"], ["middle:0"], ["output:5"]
     every = [*inputs, *middle, *output]
     assert reached[0] == every
