@@ -1,10 +1,10 @@
 /** The pack's extension of the canvas: which node gets which view. The nodes work without any of it. */
 import { app } from "../../scripts/app.js";
-import { addAlignmentView } from "./alignment_view.js";
-import { addCompareView } from "./compare_view.js";
 import { refreshViews } from "./host.js";
-import { addScheduleEditor } from "./schedule_editor.js";
-import { addWordPicker } from "./word_picker.js";
+import { addAlignmentView } from "./views/alignment.js";
+import { addCompareView } from "./views/compare.js";
+import { addScheduleEditor } from "./views/schedule.js";
+import { addWordPicker } from "./views/words.js";
 
 const VIEWS = {
   PromptPairAlign: addAlignmentView,

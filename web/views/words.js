@@ -3,10 +3,10 @@
  *
  * Each row of words writes one text input, which stays the truth: what is typed there shows as chosen here.
  */
-import { el, linesOf, roving, show, toggle } from "./draw.js";
-import { addView, recordChange, refreshViews, setInput } from "./host.js";
-import { coverOf, isTokenNumber, namesOf, splitPhrases, wordsOf } from "./prompts.js";
-import { inputOf, isConnected, promptsOf } from "./upstream.js";
+import { el, linesOf, roving, show, toggle } from "../draw.js";
+import { addView, recordChange, refreshViews, setInput } from "../host.js";
+import { coverOf, isTokenNumber, namesOf, splitPhrases, wordsOf } from "../prompts.js";
+import { inputOf, isConnected, promptsOf } from "../upstream.js";
 
 const LINE = 26;
 const LABEL = 62;

@@ -4,10 +4,10 @@
  * Bars are dragged by their ends or as a whole, or moved with the keyboard. They write the node's own number
  * and text inputs and are drawn from them.
  */
-import { el, onDrag, show, svg } from "./draw.js";
-import { addView, recordChange, refreshViews } from "./host.js";
-import { namesOf, wordsOf } from "./prompts.js";
-import { inputOf, isConnected, promptsOf, stepsAfter } from "./upstream.js";
+import { el, onDrag, show, svg } from "../draw.js";
+import { addView, recordChange, refreshViews } from "../host.js";
+import { namesOf, wordsOf } from "../prompts.js";
+import { inputOf, isConnected, promptsOf, stepsAfter } from "../upstream.js";
 import {
   addWordWindow,
   inSteps,
@@ -18,7 +18,7 @@ import {
   removeWordWindow,
   windowsOf,
   writeWindow,
-} from "./windows.js";
+} from "../windows.js";
 
 const ROW = 24;
 const AROUND = 20 + 18 + 28; // readout, axis, the choice of a word

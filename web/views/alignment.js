@@ -4,10 +4,10 @@
  * After a run it shows the tokens as the text encoder saw them. As soon as a prompt is typed over, and
  * before the first run, it shows in grey how the words are likely to be paired.
  */
-import { el, roving, show, svg } from "./draw.js";
-import { addView, outputsOf } from "./host.js";
-import { previewOf, wordsOf } from "./prompts.js";
-import { inputOf, isConnected } from "./upstream.js";
+import { el, roving, show, svg } from "../draw.js";
+import { addView, outputsOf } from "../host.js";
+import { previewOf, wordsOf } from "../prompts.js";
+import { inputOf, isConnected } from "../upstream.js";
 
 const HEIGHT = 132;
 const GAP = 6; // between words; the tokens of one word touch

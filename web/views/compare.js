@@ -4,8 +4,8 @@
  * Drawn from the node's result alone (nodes/compare.py says what it holds). Pointing at a word lays its map
  * over the pictures; a click keeps it there.
  */
-import { el, linesOf, onDrag, roving, show, toggle } from "./draw.js";
-import { addView, outputsOf, pictureUrl, refreshViews } from "./host.js";
+import { el, linesOf, onDrag, roving, show, toggle } from "../draw.js";
+import { addView, outputsOf, pictureUrl, refreshViews } from "../host.js";
 
 const STAGE = 240;
 const LINE = 26;
