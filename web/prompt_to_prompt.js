@@ -1,5 +1,6 @@
 /** The pack's extension of the canvas: which node gets which view. The nodes work without any of it. */
 import { app } from "../../scripts/app.js";
+import { addStyleSheet } from "./draw.js";
 import { refreshViews } from "./host.js";
 import { addAlignmentView } from "./views/alignment.js";
 import { addCompareView } from "./views/compare.js";
@@ -24,6 +25,7 @@ const VIEWS = {
 
 app.registerExtension({
   name: "prompt-to-prompt.views",
+  setup: addStyleSheet,
   nodeCreated(node) {
     VIEWS[node.comfyClass]?.(node);
   },

@@ -5,9 +5,9 @@
  * before the first run, it shows in grey how the words are likely to be paired.
  */
 import { el, roving, show, svg } from "../draw.js";
-import { addView, outputsOf } from "../host.js";
+import { addView } from "../host.js";
 import { isMark, previewOf } from "../prompts.js";
-import { inputOf, isConnected } from "../upstream.js";
+import { inputOf, isConnected, runOf } from "../upstream.js";
 
 const HEIGHT = 132;
 const GAP = 6; // between words; the tokens of one word touch
@@ -53,16 +53,12 @@ export function addAlignmentView(node) {
 
 /** What there is to show: { alignment, preview, status, hint }. */
 function stateOf(node) {
+  const run = runOf(node);
+  if (run) return { alignment: run, status: "Tokens as encoded" };
   const [source, edit, mode] = ["source_prompt", "edit_prompt", "mode"].map((name) => inputOf(node, name));
-  const made = Object.entries({ source_prompt: source, edit_prompt: edit, mode });
-  const results = outputsOf(node).flatMap((output) => output.p2p_alignment ?? []);
-  const result = results.find((result) => made.every(([name, value]) => isMadeFrom(value, result[name])));
-  if (result) {
-    return { alignment: result, status: "Tokens as encoded" };
-  }
   if (source === undefined || edit === undefined) {
     const from = ["source_prompt", "edit_prompt"].filter((name) => isConnected(node, name)).join(" and ");
-    return { alignment: null, preview: true, status: `${from} will be known after a run` };
+    return { alignment: null, preview: true, status: `${from}: queue once to see the tokens` };
   }
   const alignment = previewOf(source, edit.trim() ? edit : source, mode);
   return { alignment, preview: true, ...sayingOf(alignment, mode) };
@@ -74,11 +70,6 @@ function sayingOf({ source, edit, links }, mode) {
   if (links) return { status: "Preview by words", hint: "Run the workflow to see the tokens that the text encoder makes." };
   const [old, fresh] = [source, edit].map((tokens) => tokens.filter(({ text }) => !isMark(text)).length);
   return { status: `${mode} needs as many words in both: here are ${old} and ${fresh}`, hint: "Use auto or refine." };
-}
-
-/** Whether a result can be that of an input as it is now. Wildcards {a|b} and comments are resolved on queueing. */
-function isMadeFrom(value, made) {
-  return value === undefined || value === made || /[{}]|\/\/|\/\*/.test(value);
 }
 
 /** The chips of both rows and the ribbons, not yet placed. */

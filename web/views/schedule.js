@@ -4,14 +4,15 @@
  * Bars are dragged by their ends or as a whole, or moved with the keyboard. They write the node's own number
  * and text inputs and are drawn from them.
  */
-import { el, onDrag, show, svg } from "../draw.js";
+import { el, keyStep, label, onDrag, show, svg } from "../draw.js";
 import { addView, recordChange, refreshViews } from "../host.js";
-import { namesOf, wordsOf } from "../prompts.js";
+import { namesOf } from "../prompts.js";
 import { inputOf, isConnected, promptsOf, stepsAfter } from "../upstream.js";
 import {
   addWordWindow,
   inSteps,
   isWord,
+  isWrong,
   moved,
   number,
   rampAt,
@@ -24,204 +25,227 @@ const ROW = 24;
 const AROUND = 20 + 18 + 28; // readout, axis, the choice of a word
 
 export function addScheduleEditor(node) {
-  const readout = el("div", { class: "p2p-status", "aria-hidden": "true" }); // the handles say it themselves
-  const rows = el("div", { class: "p2p-rows" });
-  const axis = el("div", { class: "p2p-axis", "aria-hidden": "true" });
-  const choice = el("select", { class: "p2p-select", "aria-label": "Add a window for a word", onchange: addWord });
-  const element = el(
-    "div",
-    { class: "p2p-schedule", role: "group", "aria-label": "Injection schedule" },
-    readout,
-    rows,
-    axis,
-    choice,
-  );
-
-  let steps;
-  let held = null; // the bar under way or in focus, whose numbers the readout says
-
-  function addWord() {
-    if (!choice.value) return;
-    addWordWindow(node, choice.value);
-    recordChange();
-    refreshViews();
-  }
-
-  function refresh() {
-    steps = stepsAfter(node);
-    const bars = windowsOf(node);
-    const ramp = inputOf(node, "ramp") ?? "constant";
-    // While a bar is held its elements stay; a bar more or less makes new ones.
-    show(
-      rows,
-      bars.map((bar) => [bar.key, bar.label, bar.locked, bar.error]),
-      () => bars.map((bar) => rowOf(bar)),
-    );
-    bars.forEach((bar, i) => rows.children[i].p2pDraw(bar, ramp));
-    drawAxis(axis, steps);
-    drawChoice();
-    say(bars.find((bar) => bar.key === held));
-  }
-
-  function drawChoice() {
-    const edits = promptsOf(node)?.edits.filter((text) => text !== undefined) ?? [];
-    const taken = new Set(windowsOf(node).map((bar) => bar.label));
-    const words = [...namesOf(edits.map(wordsOf)).keys()].filter((word) => !taken.has(word));
-    const locked = isConnected(node, "word_windows");
-    show(choice, [words, locked], () => [
-      el("option", { value: "", text: words.length ? "+ a word's own window" : "no words: connect an edit" }),
-      ...words.map((word) => el("option", { value: word, text: word })),
-    ]);
-    choice.value = "";
-    choice.disabled = locked || !words.length;
-  }
-
-  function say(bar) {
-    const nothing = `The source's attention over the ${steps ? `${steps} steps` : "steps"}`;
-    const said = bar && `${bar.label} ${number(bar.start)} – ${number(bar.end)}${inSteps(bar, steps)}`;
-    readout.textContent = bar && !bar.error ? said : nothing;
-  }
-
-  function rowOf({ key, label, locked, error }) {
-    if (error) {
-      return Object.assign(
-        el(
-          "div",
-          { class: "p2p-row p2p-error", role: "alert" },
-          el("span", { class: "p2p-label", text: "!" }),
-          el("span", { text: `'${label}' is not of the form 'dog: 0.0-0.3'` }),
-        ),
-        { p2pDraw() {} },
-      );
-    }
-    const track = el("div", { class: "p2p-lane" });
-    const shape = svg("path", {});
-    const drawing = svg(
-      "svg",
-      { class: "p2p-ramp", viewBox: "0 0 100 100", preserveAspectRatio: "none", "aria-hidden": "true" },
-      shape,
-    );
-    const handle = (part, name) =>
-      el("div", {
-        class: `p2p-handle p2p-${part}`,
-        role: "slider",
-        tabindex: locked[part] ? -1 : 0,
-        "data-key": `${key} ${part}`,
-        "aria-label": `${label}, ${name}`,
-        "aria-valuemin": 0,
-        "aria-valuemax": 1,
-        "aria-disabled": locked[part] ? "true" : null,
-        title: locked[part] ? "Set by a connected input" : null,
-      });
-    const parts = {
-      whole: handle("whole", "whole window"),
-      start: handle("start", "start"),
-      end: handle("end", "end"),
-    };
-    const bar = el("div", { class: "p2p-bar" }, drawing, parts.whole, parts.start, parts.end);
-    track.append(bar);
-    const remove =
-      isWord(key) &&
-      !locked.whole &&
-      el("button", {
-        type: "button",
-        class: "p2p-remove",
-        "aria-label": `Remove the window of ${label}`,
-        title: "Remove this window",
-        text: "×",
-        onclick: () => drop(key),
-      });
-    const row = el(
-      "div",
-      { class: `p2p-row p2p-row-${isWord(key) ? "word" : key}`, "data-row": label },
-      el("span", { class: "p2p-label", text: label, title: label }),
-      track,
-      remove || el("span"),
-    );
-
-    let now; // the bar as it was last drawn
-    let begun; // as it was when a drag began
-    const letGo = () => {
-      held = row.contains(document.activeElement) ? key : null;
-      refreshViews();
-    };
-    // Drawn once a frame; keys and hands may be faster.
-    const current = () => windowsOf(node).find((bar) => bar.key === key) ?? now;
-    const change = (part, by) => {
-      const [start, end] = moved(begun ?? current(), part, by);
-      writeWindow(node, key, part === "end" ? undefined : start, part === "start" ? undefined : end);
-      refreshViews();
-    };
-    for (const [part, element] of Object.entries(parts)) {
-      if (locked[part]) continue;
-      onDrag(element, track, {
-        begin: () => {
-          begun = current();
-          held = key;
-        },
-        move: (from, by) => change(part, by),
-        done: () => {
-          begun = undefined;
-          recordChange();
-        },
-      });
-      element.addEventListener("keydown", (event) => {
-        const far = { PageUp: 0.1, PageDown: -0.1, Home: -1, End: 1 };
-        const near = { ArrowRight: 0.01, ArrowUp: 0.01, ArrowLeft: -0.01, ArrowDown: -0.01 };
-        const by = far[event.key] ?? near[event.key] * (event.shiftKey ? 10 : 1);
-        if (isWord(key) && (event.key === "Delete" || event.key === "Backspace")) return drop(key);
-        if (!by) return;
-        event.preventDefault();
-        change(part, by);
-        recordChange();
-      });
-      element.addEventListener("focus", () => say(now, (held = key)));
-      element.addEventListener("pointerenter", () => begun ?? say(now, (held = key)));
-      for (const name of ["blur", "pointerleave"]) element.addEventListener(name, () => begun ?? letGo());
-    }
-    row.p2pDraw = (bar, ramp) => {
-      now = bar;
-      draw({ row, track, shape, parts, bar, ramp, steps });
-    };
-    return row;
-  }
-
-  function drop(key) {
-    removeWordWindow(node, key);
-    recordChange();
-    refreshViews();
-    choice.focus({ preventScroll: true }); // what had the focus is gone
-  }
-
+  const editor = new ScheduleEditor(node);
   addView(node, {
     name: "schedule editor",
     width: 340,
-    element,
+    element: editor.element,
     height: () => AROUND + ROW * windowsOf(node).length,
-    refresh,
+    refresh: () => editor.refresh(),
   });
 }
 
-function draw({ row, track, shape, parts, bar, ramp, steps }) {
-  const { start = 0, end = 1, strength } = bar;
-  const unknown = bar.start === undefined || bar.end === undefined;
-  const wrong = !(start <= end && start >= 0 && end <= 1);
-  row.classList.toggle("p2p-wrong", wrong);
-  row.classList.toggle("p2p-unknown", unknown);
-  // A line for each step, as long as they can be told apart.
-  track.style.backgroundSize = `${steps > 0 && steps <= 50 ? 100 / steps : 25}% 100%`;
-  track.firstChild.style.left = `${100 * start}%`;
-  track.firstChild.style.width = `${100 * Math.max(end - start, 0)}%`;
-  shape.setAttribute("d", rampPath(ramp, strength));
-  for (const [part, value] of [
-    ["start", start],
-    ["end", end],
-    ["whole", start],
-  ]) {
-    const text = part === "whole" ? `${number(start)} to ${number(end)}` : number(value);
-    parts[part].setAttribute("aria-valuenow", number(value));
-    parts[part].setAttribute("aria-valuetext", wrong ? `${text}, start after end` : `${text}${inSteps(bar, steps)}`);
+class ScheduleEditor {
+  held = null; // key of the window under way or in focus, whose numbers the readout says
+  rows = [];
+
+  constructor(node) {
+    this.node = node;
+    this.readout = el("div", { class: "p2p-status", "aria-hidden": "true" }); // the handles say it themselves
+    this.list = el("div", { class: "p2p-rows" });
+    this.axis = el("div", { class: "p2p-axis", "aria-hidden": "true" });
+    this.choice = el("select", {
+      class: "p2p-select",
+      "aria-label": "Add a window for a word",
+      onchange: () => this.addWord(),
+    });
+    this.element = el(
+      "div",
+      { class: "p2p-schedule", role: "group", "aria-label": "Injection schedule" },
+      this.readout,
+      this.list,
+      this.axis,
+      this.choice,
+    );
   }
+
+  refresh() {
+    this.steps = stepsAfter(this.node);
+    const windows = windowsOf(this.node);
+    const ramp = inputOf(this.node, "ramp") ?? "constant";
+    // While a bar is held its elements stay; a window more or less makes new ones.
+    const shown = windows.map(({ key, label, locked, error }) => [key, label, locked, error]);
+    show(this.list, shown, () => {
+      this.rows = windows.map((window) => (window.error ? new WrongRow(window) : new Row(this, window)));
+      return this.rows.map((row) => row.element);
+    });
+    windows.forEach((window, i) => this.rows[i].draw(window, ramp, this.steps));
+    drawAxis(this.axis, this.steps);
+    this.drawChoice(windows);
+    this.say(windows.find((window) => window.key === this.held));
+  }
+
+  drawChoice(windows) {
+    const prompts = promptsOf(this.node);
+    const known = prompts?.edits.filter(Boolean) ?? [];
+    const taken = new Set(windows.map((window) => window.label));
+    const words = [...namesOf(known).keys()].filter((word) => !taken.has(word));
+    const why = !prompts ? "no words: connect an edit" : known.length ? "no more words" : "no words yet: queue once";
+    show(this.choice, [words, why], () => [
+      el("option", { value: "", text: words.length ? "+ a word's own window" : why }),
+      ...words.map((word) => el("option", { value: word, text: word })),
+    ]);
+    this.choice.value = "";
+    this.choice.disabled = isConnected(this.node, "word_windows") || !words.length;
+  }
+
+  addWord() {
+    if (!this.choice.value) return;
+    addWordWindow(this.node, this.choice.value);
+    recordChange();
+    refreshViews();
+  }
+
+  drop(key) {
+    removeWordWindow(this.node, key);
+    recordChange();
+    refreshViews();
+    this.choice.focus({ preventScroll: true }); // what had the focus is gone
+  }
+
+  hold(key) {
+    this.held = key;
+    this.say(windowsOf(this.node).find((window) => window.key === key));
+  }
+
+  say(window) {
+    const nothing = `The source's attention over the ${this.steps ? `${this.steps} steps` : "steps"}`;
+    const ends = window && `${number(window.start)} – ${number(window.end)}`;
+    this.readout.textContent =
+      window && !window.error ? `${window.label} ${ends}${inSteps(window, this.steps)}` : nothing;
+  }
+}
+
+/** A line of word_windows that can't be read. */
+class WrongRow {
+  constructor({ label }) {
+    this.element = el(
+      "div",
+      { class: "p2p-row p2p-error", role: "alert" },
+      el("span", { class: "p2p-label", text: "!" }),
+      el("span", { text: `'${label}' is not of the form 'dog: 0.0-0.3'` }),
+    );
+  }
+
+  draw() {}
+}
+
+/** A window's label, its bar with a handle at each end and one over the whole, and a button that removes it. */
+class Row {
+  begun = null; // the window as it was when a drag began
+
+  constructor(editor, window) {
+    Object.assign(this, { editor, key: window.key, window });
+    const { key, label: name, locked } = window;
+    this.shape = svg("path", {});
+    const box = { viewBox: "0 0 100 100", preserveAspectRatio: "none", "aria-hidden": "true" };
+    const drawing = svg("svg", { class: "p2p-ramp", ...box }, this.shape);
+    this.handles = {
+      whole: handleOf(window, "whole", "whole window"),
+      start: handleOf(window, "start", "start"),
+      end: handleOf(window, "end", "end"),
+    };
+    this.bar = el("div", { class: "p2p-bar" }, drawing, ...Object.values(this.handles));
+    this.lane = el("div", { class: "p2p-lane" }, this.bar);
+    const isRemovable = isWord(key) && !locked.whole;
+    this.element = el(
+      "div",
+      { class: `p2p-row p2p-row-${isWord(key) ? "word" : key}`, "data-row": name },
+      label(name),
+      this.lane,
+      isRemovable ? removeButton(name, () => editor.drop(key)) : el("span"),
+    );
+    for (const part of Object.keys(this.handles)) if (!locked[part]) this.listen(part);
+  }
+
+  listen(part) {
+    const handle = this.handles[part];
+    const hold = () => this.editor.hold(this.key);
+    onDrag(handle, this.lane, {
+      begin: () => {
+        this.begun = this.current();
+        hold();
+      },
+      move: (from, by) => this.move(part, by),
+      done: () => {
+        this.begun = null;
+        recordChange();
+      },
+    });
+    handle.addEventListener("keydown", (event) => this.onKey(event, part));
+    handle.addEventListener("focus", hold);
+    handle.addEventListener("pointerenter", () => this.begun ?? hold());
+    for (const name of ["blur", "pointerleave"]) handle.addEventListener(name, () => this.begun ?? this.letGo());
+  }
+
+  onKey(event, part) {
+    if (isWord(this.key) && ["Delete", "Backspace"].includes(event.key)) return this.editor.drop(this.key);
+    const by = keyStep(event, event.shiftKey ? 0.1 : 0.01);
+    if (!by) return undefined;
+    event.preventDefault();
+    this.move(part, by);
+    return recordChange();
+  }
+
+  move(part, by) {
+    const [start, end] = moved(this.begun ?? this.current(), part, by);
+    writeWindow(this.editor.node, this.key, part === "end" ? undefined : start, part === "start" ? undefined : end);
+    refreshViews();
+  }
+
+  /** The window as it is now: it is drawn once a frame, and keys and hands may be faster. */
+  current() {
+    return windowsOf(this.editor.node).find((window) => window.key === this.key) ?? this.window;
+  }
+
+  letGo() {
+    this.editor.held = this.element.contains(document.activeElement) ? this.key : null;
+    refreshViews();
+  }
+
+  draw(window, ramp, steps) {
+    this.window = window;
+    const { start = 0, end = 1, strength } = window;
+    const wrong = isWrong({ start, end });
+    this.element.classList.toggle("p2p-wrong", wrong);
+    this.element.classList.toggle("p2p-unknown", window.start === undefined || window.end === undefined);
+    // A line for each step, as long as they can be told apart.
+    this.lane.style.backgroundSize = `${steps > 0 && steps <= 50 ? 100 / steps : 25}% 100%`;
+    this.bar.style.left = `${100 * start}%`;
+    this.bar.style.width = `${100 * Math.max(end - start, 0)}%`;
+    this.shape.setAttribute("d", rampPath(ramp, strength));
+    for (const [part, value] of Object.entries({ start, end, whole: start })) {
+      const text = part === "whole" ? `${number(start)} to ${number(end)}` : number(value);
+      const said = wrong ? `${text}, start after end` : `${text}${inSteps(window, steps)}`;
+      this.handles[part].setAttribute("aria-valuenow", number(value));
+      this.handles[part].setAttribute("aria-valuetext", said);
+    }
+  }
+}
+
+function handleOf({ key, label, locked }, part, name) {
+  return el("div", {
+    class: `p2p-handle p2p-${part}`,
+    role: "slider",
+    tabindex: locked[part] ? -1 : 0,
+    "data-key": `${key} ${part}`,
+    "aria-label": `${label}, ${name}`,
+    "aria-valuemin": 0,
+    "aria-valuemax": 1,
+    "aria-disabled": locked[part] ? "true" : null,
+    title: locked[part] ? "Set by a connected input" : null,
+  });
+}
+
+function removeButton(name, onclick) {
+  return el("button", {
+    type: "button",
+    class: "p2p-remove",
+    "aria-label": `Remove the window of ${name}`,
+    title: "Remove this window",
+    text: "×",
+    onclick,
+  });
 }
 
 /** The strength over the window in a box of 100 x 100. */

@@ -3,122 +3,98 @@
  *
  * Each row of words writes one text input, which stays the truth: what is typed there shows as chosen here.
  */
-import { el, linesOf, roving, show, toggle } from "../draw.js";
+import { el, heightOfRows, labelled, LINE, roving, show, toggle, wordList } from "../draw.js";
 import { addView, recordChange, refreshViews, setInput } from "../host.js";
-import { coverOf, isTokenNumber, namesOf, splitPhrases, wordsOf } from "../prompts.js";
+import { coverOf, isTokenNumber, namesOf, splitPhrases } from "../prompts.js";
 import { inputOf, isConnected, promptsOf } from "../upstream.js";
-
-const LINE = 26;
-const LABEL = 62;
 
 /** @param rows [{ input, label, from }]: an input of words, and whose words: source, edits or both. */
 export function addWordPicker(node, rows, { slider } = {}) {
   const lists = rows.map(({ input, label }) =>
-    el("div", {
-      class: "p2p-words",
-      role: "toolbar",
-      "aria-label": `${input}: choose words`,
-      "data-input": input,
-      "data-label": label,
-    }),
-  );
-  const parts = rows.map(({ label }, i) =>
-    el("div", { class: "p2p-word-row" }, el("span", { class: "p2p-label", text: label }), lists[i]),
+    wordList({ "aria-label": `${input}: choose words`, "data-input": input, "data-label": label }),
   );
   const weight = slider && weightSlider(node, slider);
+  const parts = rows.map(({ label }, i) => labelled(label, lists[i]));
   const element = el("div", { class: "p2p-picker" }, ...parts, weight?.element);
 
   const refresh = () => {
-    const prompts = promptsOf(node);
-    rows.forEach((row, i) => {
-      drawWords(node, lists[i], row, wordsFor(prompts, row.from));
-    });
+    rows.forEach((row, i) => drawWords(node, row, lists[i]));
     weight?.refresh();
   };
   const height = () => {
-    const prompts = promptsOf(node);
-    const width = node.size[0] - LABEL - 30;
-    const lines = rows.map(({ input, from }) => linesOf(chipTexts(node, input, wordsFor(prompts, from)), width));
-    return lines.reduce((sum, n) => sum + Math.min(n, 5) * LINE, 0) + (weight ? LINE + 4 : 0);
+    const texts = rows.map((row) => textsOf(offerOf(node, row)));
+    return heightOfRows(texts, node) + (weight ? LINE + 4 : 0);
   };
   addView(node, { name: "word picker", width: 300, element, height, refresh });
 }
 
-/** The words of each prompt that a row offers, or null where there are none to be known. */
-function wordsFor(prompts, from) {
-  if (!prompts) return null;
-  const texts = { source: [prompts.source], edits: prompts.edits, both: [prompts.source, ...prompts.edits] }[from];
-  const known = texts.filter((text) => text !== undefined);
-  return known.length ? known.map(wordsOf) : null;
-}
-
-/** What an input says: chosen names, and phrases that are none of the words. */
-function choiceOf(node, input, words) {
+/**
+ * What a row offers: the names of its words, which of them are chosen, and phrases that are none of them; or
+ * instead of the words, why there are none to be known.
+ */
+function offerOf(node, { input, from }) {
+  const prompts = promptsOf(node);
+  const { source, edits = [] } = prompts ?? {};
+  const known = { source: [source], edits, both: [source, ...edits] }[from].filter(Boolean);
+  const why = prompts ? "queue once to see its words" : "connect an edit to pick its words";
   const phrases = splitPhrases(String(inputOf(node, input) ?? ""));
-  const names = words ? namesOf(words) : new Map();
-  const covers = phrases.map((phrase) => (words ? coverOf(phrase, words, names) : []));
+  const names = namesOf(known);
+  const covers = phrases.map((phrase) => coverOf(phrase, known, names));
   return {
+    why: known.length ? null : why,
     names: [...names.keys()],
     phrases,
     covers,
-    chosen: new Set(covers.flat()),
+    chosen: covers.flat(),
     others: phrases.filter((_, i) => !covers[i].length),
   };
 }
 
-const chipTexts = (node, input, words) => {
-  const { names, others } = choiceOf(node, input, words);
-  return words ? [...names, ...others] : ["connect an edit to pick its words"];
-};
+const textsOf = ({ why, names, others }) => (why ? [why] : [...names, ...others]);
 
-function drawWords(node, list, { input }, words) {
-  const { names, chosen, others } = choiceOf(node, input, words);
-  const locked = isConnected(node, input);
-  show(list, [words, names, [...chosen], others, locked], () => {
-    if (!words) return [el("span", { class: "p2p-status", text: "connect an edit to pick its words" })];
-    const missing = others.map((phrase) => {
-      const isNumber = isTokenNumber(phrase);
-      const chip = toggle(phrase, {
-        pressed: true,
+function drawWords(node, row, list) {
+  const offer = offerOf(node, row);
+  const locked = isConnected(node, row.input);
+  show(list, [offer, locked], () => {
+    if (offer.why) return [el("span", { class: "p2p-status", text: offer.why })];
+    const words = offer.names.map((name) =>
+      toggle(name, {
+        pressed: offer.chosen.includes(name),
         disabled: locked,
-        label: isNumber ? `token ${phrase}` : `${phrase}, not in the prompt`,
-        title: isNumber ? "A token by its number. Click to remove." : "Not a word of the prompt. Click to remove.",
-        onclick: () =>
-          write(
-            node,
-            input,
-            splitPhrases(inputOf(node, input)).filter((p) => p !== phrase),
-          ),
-      });
-      chip.classList.toggle("p2p-missing", !isNumber);
-      return chip;
-    });
-    return [
-      ...names.map((name) =>
-        toggle(name, {
-          pressed: chosen.has(name),
-          disabled: locked,
-          title: locked ? `${input} is set by a connected input` : null,
-          onclick: () => flip(node, input, words, name),
-        }),
-      ),
-      ...missing,
-    ];
+        title: locked ? `${row.input} is set by a connected input` : null,
+        onclick: () => flip(node, row, name),
+      }),
+    );
+    return [...words, ...offer.others.map((phrase) => strayChip(node, row, phrase, locked))];
   });
   roving(list);
 }
 
+/** The chip of a phrase that is none of the words. */
+function strayChip(node, row, phrase, locked) {
+  const isNumber = isTokenNumber(phrase);
+  const chip = toggle(phrase, {
+    pressed: true,
+    disabled: locked,
+    label: isNumber ? `token ${phrase}` : `${phrase}, not in the prompt`,
+    title: isNumber ? "A token by its number. Click to remove." : "Not a word of the prompt. Click to remove.",
+    onclick: () => write(node, row, offerOf(node, row).phrases.filter((other) => other !== phrase)),
+  });
+  chip.classList.toggle("p2p-missing", !isNumber);
+  return chip;
+}
+
 /** Choose a word or let go of it; a phrase that held more words leaves the others behind. */
-function flip(node, input, words, name) {
-  const { phrases, covers, chosen } = choiceOf(node, input, words);
-  if (!chosen.has(name)) return write(node, input, [...phrases, name]);
+function flip(node, row, name) {
+  const { phrases, covers, chosen } = offerOf(node, row);
+  if (!chosen.includes(name)) return write(node, row, [...phrases, name]);
   const left = phrases.flatMap((phrase, i) =>
     covers[i].includes(name) ? covers[i].filter((other) => other !== name) : [phrase],
   );
-  return write(node, input, [...new Set(left)]);
+  return write(node, row, [...new Set(left)]);
 }
 
-function write(node, input, phrases) {
+function write(node, { input }, phrases) {
   setInput(node, input, phrases.join(", "));
   recordChange();
   refreshViews();
@@ -139,7 +115,7 @@ function weightSlider(node, { input, min, max, step, neutral, label }) {
     refreshViews();
   });
   range.title = `Double-click for ${neutral}`;
-  const element = el("div", { class: "p2p-word-row" }, el("span", { class: "p2p-label", text: label }), range, value);
+  const element = labelled(label, range, value);
   const part = (x) => (100 * (Math.min(Math.max(x, min), max) - min)) / (max - min);
   const refresh = () => {
     const now = inputOf(node, input);
