@@ -52,6 +52,20 @@ def test_preview_pairs_words_before_any_run(canvas):
     assert ("on", "dropped") in kinds(view)
 
 
+def test_marks_are_paired_with_marks_and_refused_prompts_not_at_all(canvas):
+    canvas.build(PAIR)
+    view = canvas.view("1")
+    canvas.set("1", "edit_prompt", "a dog, on a car")
+    assert kinds(view)[1] == ("cat", "swapped")
+    assert kinds(view)[6:8] == [("dog", "swapped"), (",", "inserted")]
+    canvas.set("1", "mode", "replace")
+    assert kinds(view)[6:8] == [("dog", "swapped"), (",", "inserted")]
+    canvas.set("1", "edit_prompt", "a blue dog, on a car")
+    assert {kind for _, kind in kinds(view)} == {"unpaired"}
+    assert view.locator(".p2p-ribbon").count() == 0
+    assert view.locator(".p2p-status").inner_text() == "replace needs as many words in both: here are 5 and 6"
+
+
 def test_run_shows_the_tokens_and_typing_greys_them(canvas):
     canvas.build(EVERYTHING, EVERYTHING_LINKS)
     view = canvas.view(ID["align"])
