@@ -2,7 +2,7 @@
 """Stand a real ComfyUI up around this checkout, and run things in it.
 
     python3 tests/bootstrap.py setup            build the environment, or find it built
-    python3 tests/bootstrap.py demo [...]       tests/demo.py
+    python3 tests/bootstrap.py demo [...]       tests/tools/demo.py
     python3 tests/bootstrap.py test [...]       pytest, in tests/
     python3 tests/bootstrap.py server [...]     ComfyUI with this pack, until Ctrl-C
     python3 tests/bootstrap.py python [...]     the environment's Python
@@ -319,8 +319,8 @@ def command_line(env: Environment, command: str, rest: list[str]) -> tuple[list[
     here = Path(__file__).resolve().parent
     python = str(env.python)
     return {
-        "demo": ([python, str(here / "demo.py"), *rest], Path.cwd()),
-        "server": ([python, str(here / "comfy_server.py"), *rest], Path.cwd()),
+        "demo": ([python, str(here / "tools" / "demo.py"), *rest], Path.cwd()),
+        "server": ([python, str(here / "tools" / "server.py"), *rest], Path.cwd()),
         "test": ([python, "-m", "pytest", *rest], here),
         "python": ([python, *rest], Path.cwd()),
     }[command]

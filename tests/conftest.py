@@ -10,8 +10,9 @@ import os
 
 import bootstrap
 import pytest
-from comfy_server import THREADS, Server
-from inside_comfyui import COMFYUI, load_pack, put_comfyui_first
+
+from support.comfy_server import THREADS, Server
+from support.inside_comfyui import COMFYUI, load_pack, put_comfyui_first
 
 
 def pytest_configure(config):

@@ -10,9 +10,9 @@ import torch
 from prompt_to_prompt.p2p_core.errors import EditError
 from prompt_to_prompt.p2p_core.hosts.comfy import EditGuider, Sampling, sample
 from prompt_to_prompt.p2p_core.schedule import InjectSchedule, Window
-from small_models import ARCHITECTURES, NEGATIVE, edit_of, prompt, small_model
 
 import nodes
+from support.small_models import ARCHITECTURES, NEGATIVE, edit_of, prompt, small_model
 
 STEPS = 4
 NOTHING = InjectSchedule(Window(0, 0, "cross"), Window(0, 0, "self"))

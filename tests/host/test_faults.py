@@ -12,9 +12,9 @@ import torch
 from prompt_to_prompt.p2p_core import run as core_run
 from prompt_to_prompt.p2p_core.hosts.comfy import EditGuider, Sampling, attention_layers, sample
 from prompt_to_prompt.p2p_core.schedule import InjectSchedule
-from small_models import NEGATIVE, edit_of, small_model
 
 import nodes
+from support.small_models import NEGATIVE, edit_of, small_model
 
 STEPS = 3
 EDIT = edit_of().schedule(InjectSchedule(self_layers="all")).local_blend("cat", "dog")  # in every layer

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from comfy_server import Server
-from graphs import DemoGraph, latent
-from load import CENSUS, STEPS, Load, alone, census, growth, jobs, load
+
+from support.comfy_server import Server
+from support.graphs import DemoGraph, latent
+from tools.load import LEFTOVERS, STEPS, Load, alone, growth, jobs, leftovers, load
 
 pytestmark = pytest.mark.timeout(1200)  # a minute and a half on a core of its own
 JOBS, CLIENTS, WARM = 200, 4, 10
 # MiB in all. ComfyUI's history grows by some 5 KB a job, with edits or without; this is room for eight times that.
-# What a run leaves behind may be smaller still at this size, and is counted: see the census.
+# What a run leaves behind may be smaller still at this size, and is counted: see leftovers.
 ALLOWED = 8
 
 
@@ -29,7 +30,7 @@ class Loaded:
 
     parts: list[Load]
     latents: dict[str, list[torch.Tensor]]
-    census: list[dict]
+    leftovers: list[dict]
     plain: list[torch.Tensor]
 
     @property
@@ -41,11 +42,11 @@ class Loaded:
 def loaded() -> Loaded:
     wanted = list(jobs(JOBS))
     # Previews are drawn only where ComfyUI is told to.
-    with Server("--preview-method", "auto", beside=[CENSUS]) as server:
+    with Server("--preview-method", "auto", beside=[LEFTOVERS]) as server:
         plain, counted, parts = [plain_run(server)], [], []
         for part in (wanted[:WARM], wanted[WARM:]):
             parts.append(load(server, part, CLIENTS))
-            counted.append(census(server))
+            counted.append(leftovers(server))
         plain.append(plain_run(server))
         latents = {name: found for part in parts for name, found in part.latents().items()}
     return Loaded(parts, latents, counted, plain)
@@ -60,7 +61,7 @@ def test_memory_does_not_grow_after_the_tenth(loaded):
 
 def test_nothing_of_a_run_is_alive_after_it(loaded):
     """No patch, no guider, no state; and of all tensors and models exactly what there was after the tenth edit."""
-    after_ten, after_all = loaded.census
+    after_ten, after_all = loaded.leftovers
     assert after_all["pack_is_loaded"]
     assert after_all["of_a_run"] == {}
     assert after_all == after_ten

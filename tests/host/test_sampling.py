@@ -11,9 +11,9 @@ from prompt_to_prompt.p2p_core.errors import EditError
 from prompt_to_prompt.p2p_core.hosts.comfy import EditGuider, Sampling, sample
 from prompt_to_prompt.p2p_core.schedule import InjectSchedule, Window
 from prompt_to_prompt.p2p_core.step import step_of
-from small_models import NEGATIVE, edit_of, small_model
 
 import nodes
+from support.small_models import NEGATIVE, edit_of, small_model
 
 STEPS = 5
 NOTHING = InjectSchedule(Window(0, 0, "cross"), Window(0, 0, "self"))

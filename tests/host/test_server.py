@@ -7,8 +7,9 @@ import json
 import pytest
 import torch
 from bootstrap import CHECKOUT
-from comfy_client import Interrupted, WorkflowError
-from graphs import EDIT, SOURCE, DemoGraph, latent
+
+from support.comfy_client import Interrupted, WorkflowError
+from support.graphs import EDIT, SOURCE, DemoGraph, latent
 
 # node -> required inputs, optional inputs, outputs. Workflows saved today must load for ever:
 # nothing here is renamed, moved or dropped; new inputs are optional and come last.
