@@ -32,7 +32,7 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = Path(__file__).resolve().with_name("requirements.txt")
 PACK = "prompt-to-prompt"  # the folder's name under custom_nodes/
-NEEDED_BY_TESTS = ("websocket", "pytest", "pytest_timeout", "hypothesis")  # beyond what ComfyUI needs
+NEEDED_BY_TESTS = ("websocket", "pytest", "pytest_timeout", "xdist", "hypothesis")  # beyond what ComfyUI needs
 OLDEST_PYTHON = (3, 11)
 
 
@@ -112,7 +112,7 @@ def check_external(env: Environment) -> None:
         raise SetupError(
             f"{imports.stderr.decode(errors='replace').strip().splitlines()[-1]}\nThe tests and the demo need some "
             f"packages beside ComfyUI's own. To install them there:\n"
-            f"    {env.python} -m pip install websocket-client pytest pytest-timeout hypothesis"
+            f"    {env.python} -m pip install websocket-client pytest pytest-timeout pytest-xdist hypothesis"
         )
 
 

@@ -8,16 +8,13 @@ import comfy.ops
 import pytest
 import torch
 from prompt_to_prompt.p2p_core.errors import EditError
-from prompt_to_prompt.p2p_core.hosts.comfy import EditGuider, Sampling, sample
-from prompt_to_prompt.p2p_core.schedule import InjectSchedule, Window
+from prompt_to_prompt.p2p_core.hosts.comfy import EditGuider, sample
 
 import nodes
+from support.sampling import CFG, NOTHING, assert_same, latent, plain, sampling
 from support.small_models import ARCHITECTURES, NEGATIVE, edit_of, prompt, small_model
 
-STEPS = 4
-NOTHING = InjectSchedule(Window(0, 0, "cross"), Window(0, 0, "self"))
 COMMON = prompt("a photo of the sea").encoding
-LATENT = {"samples": torch.zeros(1, 4, 16, 16)}
 
 
 def both(edit, change):
@@ -25,8 +22,9 @@ def both(edit, change):
     return change(edit.source.encoding), change(edit.variants[0].prompt.encoding)
 
 
-def run(edit, source=None, edited=None, negative=NEGATIVE):
-    guider = EditGuider(small_model("sd1"), edit, negative, 5.0, source, edited)
+def run_of(edit, source=None, edited=None, negative=NEGATIVE):
+    """The latents, the finished run, and which of the positive entries it took for the prompts' own."""
+    guider = EditGuider(small_model("sd1"), edit, negative, CFG, source, edited)
     chunks = []
     original = guider._name_chunks
 
@@ -35,17 +33,8 @@ def run(edit, source=None, edited=None, negative=NEGATIVE):
         chunks.extend(guider._chunks.values())
 
     guider._name_chunks = record
-    latents, finished = sample(guider, LATENT, Sampling(3, STEPS, "euler", "karras"))
+    latents, finished = sample(guider, latent(), sampling())
     return latents, finished, chunks
-
-
-def plain(conditioning, negative=NEGATIVE):
-    model = small_model("sd1")
-    return nodes.common_ksampler(model, 3, STEPS, 5.0, "euler", "karras", conditioning, negative, LATENT)[0]["samples"]
-
-
-def assert_same(a, b):
-    assert (a - b).abs().max() <= 2e-4 * b.abs().max()
 
 
 def half_mask():
@@ -69,7 +58,7 @@ CHANGES = {
 def test_rows_are_ordinary_runs_of_the_same_conditioning(change):
     edit = edit_of().schedule(NOTHING)
     source, edited = both(edit, CHANGES[change])
-    latents, *_ = run(edit, source, edited)
+    latents, *_ = run_of(edit, source, edited)
     assert_same(latents[:1], plain(source))
     assert_same(latents[1:], plain(edited))
 
@@ -78,7 +67,7 @@ def test_rows_are_ordinary_runs_of_the_same_conditioning(change):
 def test_an_edit_beside_it_edits_its_own_words_only(change):
     edit = edit_of()
     source, edited = both(edit, CHANGES[change])
-    latents, finished, chunks = run(edit, source, edited)
+    latents, finished, chunks = run_of(edit, source, edited)
     assert_same(latents[:1], plain(source))
     assert (latents[1:] - plain(edited)).abs().max() > 1e-3
     assert finished.edited
@@ -87,7 +76,7 @@ def test_an_edit_beside_it_edits_its_own_words_only(change):
 
 def test_reweighting_alone_knows_its_prompt_from_what_is_combined_with_it():
     edit = edit_of("a cat", "a cat").reweight("cat", 3.0)
-    *_, chunks = run(edit, *both(edit, CHANGES["combine"]))
+    *_, chunks = run_of(edit, *both(edit, CHANGES["combine"]))
     assert chunks == [True, False]
 
 
@@ -95,16 +84,16 @@ def test_a_negative_area_leaves_the_edit_where_it_is():
     """The host then copies the positive entry under the negative's name, to pair the areas."""
     edit = edit_of()
     negative = nodes.ConditioningSetArea().append(NEGATIVE, 64, 128, 64, 0, 1.0)[0] + NEGATIVE
-    latents, _, chunks = run(edit, negative=negative)
+    latents, _, chunks = run_of(edit, negative=negative)
     assert chunks == [True, True]
-    assert_same(latents[:1], plain(edit.source.encoding, negative))
+    assert_same(latents[:1], plain(edit.source.encoding, negative=negative))
 
 
 def test_words_that_only_have_an_area_make_no_blend_mask():
     edit = edit_of().local_blend("cat", "dog", start=0.0)
     source, edited = both(edit, lambda c: nodes.ConditioningSetArea().append(c, 64, 128, 64, 0, 1.0)[0])
     with pytest.raises(EditError, match=r"AttentionLocalBlend.*mask"):
-        run(edit, source, edited)
+        run_of(edit, source, edited)
 
 
 @pytest.fixture(scope="module")
@@ -141,11 +130,11 @@ def test_controlnet(controlnet):
     image = torch.rand(1, 128, 128, 3)
     edit = edit_of()
     source, edited = both(edit, lambda c: controlled(c, controlnet, image))
-    latents, *_ = run(edit.schedule(NOTHING), source, edited)
+    latents, *_ = run_of(edit.schedule(NOTHING), source, edited)
     assert_same(latents[:1], plain(source))
     assert_same(latents[1:], plain(edited))
     assert (latents[:1] - plain(edit.source.encoding)).abs().max() > 1e-3
-    injected, *_ = run(edit, source, edited)
+    injected, *_ = run_of(edit, source, edited)
     assert_same(injected[:1], latents[:1])
     assert (injected[1:] - latents[1:]).abs().max() > 1e-3
 
@@ -161,22 +150,22 @@ def test_controlnet_on_one_side_only_is_an_error(controlnet, other):
     if other == "other strength":
         edited = controlled(edited, controlnet, image, 0.5)
     with pytest.raises(EditError, match="ControlNet"):
-        run(edit, source, edited)
+        run_of(edit, source, edited)
 
 
 def test_conditioning_that_does_not_fit_is_an_error_that_says_so():
     edit = edit_of("a cat", "a dog", "a fox")
     with pytest.raises(EditError, match=r"edited has 1 rows.*2 edited prompts"):
-        run(edit, edited=prompt("a dog").encoding)
+        run_of(edit, edited=prompt("a dog").encoding)
     edit = edit_of()
     with pytest.raises(EditError, match="different numbers of conditioning entries"):
-        run(edit, source=CHANGES["combine"](edit.source.encoding))
+        run_of(edit, source=CHANGES["combine"](edit.source.encoding))
     with pytest.raises(EditError, match="different text encoders"):
-        run(edit, source=prompt("a cat on a car", width=32).encoding)
+        run_of(edit, source=prompt("a cat on a car", width=32).encoding)
     with pytest.raises(EditError, match="its text encoder makes 32 numbers a token, the model takes 64"):
-        run(edit, prompt("a cat", width=32).encoding, prompt("a dog", width=32).encoding)
+        run_of(edit, prompt("a cat", width=32).encoding, prompt("a dog", width=32).encoding)
     with pytest.raises(EditError, match="negative: its text encoder"):
-        run(edit, negative=prompt("", width=32).encoding)
+        run_of(edit, negative=prompt("", width=32).encoding)
     longer = nodes.ConditioningConcat().concat(edit.variants[0].prompt.encoding, COMMON)[0]
     with pytest.raises(EditError, match=r"edited has 154 tokens.*77.*ConditioningConcat"):
-        run(edit, edited=longer)
+        run_of(edit, edited=longer)

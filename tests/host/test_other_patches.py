@@ -18,33 +18,15 @@ from comfy_extras.nodes_pag import PerturbedAttentionGuidance
 from comfy_extras.nodes_sag import SelfAttentionGuidance
 from comfy_extras.nodes_tomesd import TomePatchModel
 from prompt_to_prompt.p2p_core.errors import EditError
-from prompt_to_prompt.p2p_core.hosts.comfy import EditGuider, Sampling, attention_layers, sample
-from prompt_to_prompt.p2p_core.schedule import InjectSchedule, Window
+from prompt_to_prompt.p2p_core.hosts.comfy import EditGuider, attention_layers, sample
+from prompt_to_prompt.p2p_core.schedule import InjectSchedule
 
-import nodes
+from support.sampling import NOTHING, assert_same, latent, plain, run, sampling
 from support.small_models import NEGATIVE, edit_of, small_model
 
-STEPS = 4
-NOTHING = InjectSchedule(Window(0, 0, "cross"), Window(0, 0, "self"))
 
-
-def latent(size: int = 16) -> dict:
-    return {"samples": torch.zeros(1, 4, size, size)}
-
-
-def run(model, edit=None, size=16):
-    guider = EditGuider(model, edit or edit_of(), NEGATIVE, 5.0)
-    return sample(guider, latent(size), Sampling(3, STEPS, "euler", "karras"))[0]
-
-
-def plain(model, conditioning, size=16):
-    return nodes.common_ksampler(model, 3, STEPS, 5.0, "euler", "karras", conditioning, NEGATIVE, latent(size))[0][
-        "samples"
-    ]
-
-
-def assert_same(a, b, tolerance=2e-4):
-    assert (a - b).abs().max() <= tolerance * b.abs().max()
+def latents_of(model, edit=None, size=16) -> torch.Tensor:
+    return run(edit, model, image=latent(1, size, size))[0]
 
 
 class Adding:
@@ -83,11 +65,11 @@ def patched(patch, name="attn2", *block):
 def test_a_patch_on_a_block_still_does_its_part(patch, name, block):
     model = patched(patch, name, *block)
     edit = edit_of()
-    latents = run(model, edit)
-    assert_same(latents[:1], plain(model, edit.source.encoding))
-    bare = run(small_model("sd1"), edit)
-    unedited = run(model, edit.schedule(NOTHING))
-    assert_same(unedited[1:], plain(model, edit.variants[0].prompt.encoding))
+    latents = latents_of(model, edit)
+    assert_same(latents[:1], plain(edit.source.encoding, model))
+    bare = latents_of(small_model("sd1"), edit)
+    unedited = latents_of(model, edit.schedule(NOTHING))
+    assert_same(unedited[1:], plain(edit.variants[0].prompt.encoding, model))
     assert (latents[1:] - bare[1:]).abs().max() > 1e-3
     assert (latents[1:] - unedited[1:]).abs().max() > 1e-3
 
@@ -103,7 +85,7 @@ def test_the_edit_is_added_to_a_patch_as_the_difference_it_makes():
         setter = model.set_model_attn1_replace if layer.kind == "self" else model.set_model_attn2_replace
         setter(ordinary, layer.block, layer.number)
     edit = edit_of().reweight("dog", 3.0)
-    assert_same(run(model, edit), run(small_model("sd1"), edit))
+    assert_same(latents_of(model, edit), latents_of(small_model("sd1"), edit))
 
 
 def test_a_patch_object_is_moved_with_the_model_and_kept_by_copies():
@@ -119,7 +101,7 @@ def test_a_patch_object_is_moved_with_the_model_and_kept_by_copies():
         return original(*args, **kwargs)
 
     guider.predict_noise = predict
-    sample(guider, latent(), Sampling(3, STEPS, "euler", "karras"))
+    sample(guider, latent(), sampling())
     assert seen[0].previous.devices
     assert copy.deepcopy(seen[0]) is seen[0], "a copy of the model, as for a second device, belongs to the same run"
 
@@ -142,11 +124,11 @@ def apply(node, *settings):
 def test_nodes_of_the_core(node):
     model = apply(*NODES[node])
     edit = edit_of()
-    unedited = run(model, edit.schedule(NOTHING))
-    assert_same(unedited[:1], plain(model, edit.source.encoding))
-    assert_same(unedited[1:], plain(model, edit.variants[0].prompt.encoding))
-    assert (unedited[:1] - plain(small_model("sd1"), edit.source.encoding)).abs().max() > 1e-3
-    edited = run(model, edit)
+    unedited = latents_of(model, edit.schedule(NOTHING))
+    assert_same(unedited[:1], plain(edit.source.encoding, model))
+    assert_same(unedited[1:], plain(edit.variants[0].prompt.encoding, model))
+    assert (unedited[:1] - plain(edit.source.encoding, small_model("sd1"))).abs().max() > 1e-3
+    edited = latents_of(model, edit)
     assert_same(edited[:1], unedited[:1])
     assert (edited[1:] - unedited[1:]).abs().max() > 1e-3
 
@@ -154,18 +136,18 @@ def test_nodes_of_the_core(node):
 def test_hypertile_is_refused_by_name():
     model = apply(HyperTile, 256, 2, 0, False)
     with pytest.raises(EditError, match="HyperTile"):
-        run(model, edit_of().schedule(InjectSchedule(self_layers="all")), size=64)
+        latents_of(model, edit_of().schedule(InjectSchedule(self_layers="all")), size=64)
 
 
 def test_merged_tokens_are_refused_where_they_would_be_edited():
     """Each picture's are merged in its own way, so one's attention doesn't fit the other's places."""
     model = apply(TomePatchModel, 0.5)
     with pytest.raises(EditError, match=r"TomePatchModel.*self_layers"):
-        run(model, edit_of().schedule(InjectSchedule(self_layers="all")))
+        latents_of(model, edit_of().schedule(InjectSchedule(self_layers="all")))
     edit = edit_of()  # by default no layer of full resolution, and the others aren't merged
-    edited = run(model, edit)
-    assert_same(edited[:1], plain(model, edit.source.encoding))
-    assert (edited[1:] - run(model, edit.schedule(NOTHING))[1:]).abs().max() > 1e-3
+    edited = latents_of(model, edit)
+    assert_same(edited[:1], plain(edit.source.encoding, model))
+    assert (edited[1:] - latents_of(model, edit.schedule(NOTHING))[1:]).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("name", ["attn2", "attn1"])
@@ -177,10 +159,10 @@ def test_a_patch_with_prompts_of_its_own_is_refused(name):
 
     model = patched(of_its_own, name)
     if name == "attn1":  # no prompts there: perturbed attention does that
-        assert torch.isfinite(run(model)).all()
+        assert torch.isfinite(latents_of(model)).all()
         return
     with pytest.raises(EditError, match=r"block middle:0.*prompts of its own"):
-        run(model)
+        latents_of(model)
 
 
 class Wrapper(torch.nn.Module):
@@ -239,7 +221,7 @@ def test_attention_couple_is_refused_by_name(regions):
     model = small_model("sd1").clone()
     model.set_model_attn2_patch(couple)
     with pytest.raises(EditError, match="regional-prompt"):
-        run(model)
+        latents_of(model)
 
 
 def test_a_transformer_is_refused_by_name():

@@ -46,9 +46,9 @@ ARCHITECTURES = {
         {
             "num_res_blocks": [1, 1, 1],
             "channel_mult": [1, 2, 4],
-            "transformer_depth": [0, 2, 10],
-            "transformer_depth_output": [0, 0, 2, 2, 10, 10],
-            "transformer_depth_middle": 10,
+            "transformer_depth": [0, 2, 3],  # the real one's last is 10
+            "transformer_depth_output": [0, 0, 2, 2, 3, 3],
+            "transformer_depth_middle": 3,
             "context_dim": 64,
             "num_head_channels": 16,
             "use_linear_in_transformer": True,

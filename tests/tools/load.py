@@ -2,7 +2,7 @@
 
     python3 tests/bootstrap.py python tests/tools/load.py [--jobs 200] [--clients 4] [--plain] [--alone 10]
 
-Prints ComfyUI's resident memory while the jobs run. --plain: ordinary KSampler jobs in their place, for comparison.
+Prints ComfyUI's memory while the jobs run. --plain: ordinary KSampler jobs in their place, for comparison.
 --alone: so many of the jobs again on a ComfyUI that has done nothing before, which has to give the same to the bit.
 """
 
@@ -14,114 +14,23 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
+from statistics import median
 
-import psutil
 import torch
 import websocket
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from support.comfy_client import Result
 from support.comfy_server import Server
-from support.graphs import DemoGraph, Node, latent
+from support.graphs import DemoGraph, latent
+from support.jobs import STEPS, Job, jobs
 
 LEFTOVERS = Path(__file__).resolve().parents[1] / "support" / "leftovers.py"
-ANIMALS = ("dog", "fox", "lion", "owl", "panda", "rabbit", "penguin", "bear", "cow")
-PLACES = ("car", "boat", "box", "chair", "cake", "bus", "bicycle", "pumpkin")
-SAMPLERS = ("euler", "dpmpp_2m", "euler_ancestral", "dpmpp_sde", "heun", "lcm")
-STEPS = 2
 TEXT_MESSAGE, PREVIEW_WITH_METADATA = 3, 4  # ComfyUI's numbers of binary messages
-
-
-@dataclass(frozen=True)
-class Job:
-    """An edit to sample. `kept` are the nodes that keep its latents, `picture` the one that shows it.
-
-    `is_noted`: nothing is edited, which ComfyUI tells as a sentence on the node.
-    """
-
-    name: str
-    graph: DemoGraph
-    kept: tuple[Node, ...]
-    picture: Node
-    is_noted: bool = False
-
-
-def jobs(number: int, plain: bool = False) -> Iterator[Job]:
-    """Jobs of every kind in turn, no two alike: of ComfyUI's cache they use the model and nothing else."""
-    for i in range(number):
-        kind = "plain" if plain else list(KINDS)[i % len(KINDS)]
-        yield _job(f"{i:03d}_{kind}", i, KINDS.get(kind))
-
-
-def _job(name: str, i: int, kind: Callable | None) -> Job:
-    # The first ten hold the largest that there are: two pictures with two edits, and with maps.
-    graph = DemoGraph(batch=2 if i % 9 in (4, 6) else 1)
-    source = f"a cat sitting on a {PLACES[i % len(PLACES)]}"
-    how = {"seed": 1000 + i, "steps": STEPS, "sampler_name": SAMPLERS[i % len(SAMPLERS)]}
-    if kind is None:
-        latents = [graph.ksampler(graph.text(source), **how)[0]]
-    else:
-        edited = source.replace("cat", ANIMALS[i % len(ANIMALS)])
-        edit, more = kind(graph, source, edited)
-        sampled = graph.p2p(edit, **how, **more)
-        latents = [sampled[0], sampled[1]]
-        if kind is _with_maps:
-            maps = graph.add("P2PAttentionMaps", maps=sampled[2], words="", prompt="source")
-            graph.add("PreviewImage", images=maps[0])
-    kept = tuple(graph.add("SaveLatent", samples=one, filename_prefix=name) for one in latents)
-    decoded = graph.add("VAEDecode", samples=latents[-1], vae=graph.vae)
-    picture = graph.add("SaveImage", images=decoded[0], filename_prefix=name)
-    return Job(name, graph, kept, picture, is_noted=kind is _without_effect)
-
-
-def _swap(graph: DemoGraph, source: str, edited: str) -> tuple[list, dict]:
-    return graph.align(source, edited)[0], {}
-
-
-def _refinement(graph: DemoGraph, source: str, _edited: str) -> tuple[list, dict]:
-    edit = graph.align(source, source.replace("a cat", "a red cat") + " in the snow", "refine")[0]
-    return graph.schedule(edit, cross=(0.0, 0.5), self_=(0.0, 0.5), ramp="cosine"), {}
-
-
-def _reweighting(graph: DemoGraph, source: str, _edited: str) -> tuple[list, dict]:
-    return graph.reweight(graph.align(source, "")[0], "cat", -2.0), {}
-
-
-def _local_blend(graph: DemoGraph, source: str, edited: str) -> tuple[list, dict]:
-    words = {"source_words": "cat", "edit_words": edited.split()[1], "threshold": 0.3, "start": 0.0}
-    return graph.add("AttentionLocalBlend", edit=graph.align(source, edited)[0], **words)[0], {}
-
-
-def _two_edits(graph: DemoGraph, source: str, edited: str) -> tuple[list, dict]:
-    first = graph.align(source, edited)[0]
-    return graph.align(source, source + " at night", more=first)[0], {}
-
-
-def _shared(graph: DemoGraph, source: str, edited: str) -> tuple[list, dict]:
-    return graph.align(source, edited, "sequence")[0], {"trajectory": "shared"}
-
-
-def _with_maps(graph: DemoGraph, source: str, edited: str) -> tuple[list, dict]:
-    return graph.align(source, edited)[0], {}
-
-
-def _without_effect(graph: DemoGraph, source: str, edited: str) -> tuple[list, dict]:
-    return graph.schedule(graph.align(source, edited)[0], cross=(0.0, 0.0), self_=(0.0, 0.0)), {}
-
-
-KINDS = {
-    "swap": _swap,
-    "refinement": _refinement,
-    "reweighting": _reweighting,
-    "local_blend": _local_blend,
-    "two_edits": _two_edits,
-    "shared": _shared,
-    "with_maps": _with_maps,
-    "without_effect": _without_effect,
-}
 
 
 @dataclass
@@ -146,12 +55,10 @@ class Listener:
     """A client with a websocket of its own, which queues jobs and writes down all that it hears until they are done.
 
     server: where
-    ended:  called at the end of each of its jobs
     """
 
-    def __init__(self, server: Server, ended: Callable[[], None]):
+    def __init__(self, server: Server):
         self.server = server
-        self.ended = ended
         self.told = Told()
         self.jobs: dict[str, Job] = {}  # by prompt id
         self.failure: BaseException | None = None
@@ -192,7 +99,6 @@ class Listener:
                 self.told.messages.append((parsed["type"], parsed["data"]))
                 if parsed["type"] == "executing" and parsed["data"]["node"] is None:
                     open_jobs.remove(parsed["data"]["prompt_id"])
-                    self.ended()
         except BaseException as error:  # raised where the thread is waited for
             self.failure = error
         finally:
@@ -206,44 +112,67 @@ class Listener:
             self.told.notes.append(message[8 + length :].decode())
 
 
-@dataclass(frozen=True)
-class Load:
-    """What came of many jobs.
-
-    listeners: the clients, with what each was told
-    resident:  ComfyUI's resident memory at the end of each job, in MiB
-    """
-
-    listeners: list[Listener]
-    resident: list[float]
-
-    def latents(self) -> dict[str, list[torch.Tensor]]:
-        """By the jobs' names."""
-        found = {}
-        for listener in self.listeners:
-            for prompt_id, job in listener.jobs.items():
-                result = listener.result(prompt_id)
-                found[job.name] = [latent(listener.server, result, node) for node in job.kept]
-        return found
+def latents(listeners: list[Listener]) -> dict[str, list[torch.Tensor]]:
+    """What their jobs made, by the jobs' names."""
+    found = {}
+    for listener in listeners:
+        for prompt_id, job in listener.jobs.items():
+            result = listener.result(prompt_id)
+            found[job.name] = [latent(listener.server, result, node) for node in job.kept]
+    return found
 
 
-def load(server: Server, wanted: list[Job], clients: int) -> Load:
+def load(server: Server, wanted: list[Job], clients: int) -> list[Listener]:
     """Queue all jobs at once, from each client in turn, and wait for their end."""
-    process, resident = psutil.Process(server.process.pid), []
-
-    def ended() -> None:
-        resident.append(process.memory_info().rss / 2**20)
-        if len(resident) % 10 == 0:
-            print(f"    {len(resident):4d} jobs  {resident[-1]:7.1f} MiB", flush=True)
-
-    listeners = [Listener(server, ended) for _ in range(clients)]
+    listeners = [Listener(server) for _ in range(clients)]
     for i, job in enumerate(wanted):
         listeners[i % clients].queue(job)
     for listener in listeners:
         listener.start()
     for listener in listeners:
         listener.join()
-    return Load(listeners, resident)
+    return listeners
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What came of many jobs, queued in lots.
+
+    listeners: the clients of all lots, with what each was told
+    jobs:      how many had been made at each look
+    looks:     what was alive, and the memory (see support/leftovers.py), after each lot
+    """
+
+    listeners: list[Listener]
+    jobs: list[int]
+    looks: list[tuple[dict, dict]]
+
+    def growth(self, kind: str, after: int = 0) -> float:
+        """By how much a job makes a `kind` of memory more, once `after` jobs have been made."""
+        points = [(n, memory[kind]) for n, (_, memory) in zip(self.jobs, self.looks) if n >= after]
+        return slope(points)
+
+
+def in_lots(server: Server, wanted: list[Job], clients: int, lot: int) -> Loaded:
+    """All jobs, `lot` at a time, with a look at what is left after each lot. Prints a line a lot."""
+    loaded = Loaded([], [], [])
+    for start in range(0, len(wanted), lot):
+        loaded.listeners.extend(load(server, wanted[start : start + lot], clients))
+        loaded.jobs.append(min(start + lot, len(wanted)))
+        loaded.looks.append(leftovers(server))
+        print(f"    {loaded.jobs[-1]:4d} jobs   {_said(loaded.looks[-1][1])}", flush=True)
+    return loaded
+
+
+def _said(memory: dict) -> str:
+    """In a line."""
+    allocated, resident = ((memory[kind] or 0) / 2**20 for kind in ("allocated", "resident"))
+    return f"allocated {allocated:8.2f} MiB   Python's blocks {memory['blocks']:8d}   resident {resident:7.1f} MiB"
+
+
+def slope(points: Sequence[tuple[float, float]]) -> float:
+    """Of the line through points (Theil and Sen): the median slope of all pairs, which steps and outliers leave be."""
+    return median((y2 - y1) / (x2 - x1) for (x1, y1), (x2, y2) in combinations(points, 2))
 
 
 def alone(server: Server, job: Job) -> list[torch.Tensor]:
@@ -252,21 +181,15 @@ def alone(server: Server, job: Job) -> list[torch.Tensor]:
     return [latent(server, result, node) for node in job.kept]
 
 
-def leftovers(server: Server) -> dict:
-    """What is alive after an edit, always the same one. For a server with `LEFTOVERS` among its custom nodes."""
+def leftovers(server: Server) -> tuple[dict, dict]:
+    """What is alive and the memory after an edit, always the same one, and without ComfyUI's history of jobs, which
+    grows by some 5 KB a job. For a server with `LEFTOVERS` among its custom nodes."""
     graph = DemoGraph()
     sampled = graph.p2p(graph.align()[0], steps=STEPS)
     counted = graph.add("Leftovers", after=sampled[1])
-    (found,) = server.run(graph.nodes).outputs[counted]["leftovers"]
-    return found
-
-
-def growth(resident: list[float], after: int = 10, window: int = 20) -> float:
-    """MiB by which the most that the last jobs of `resident` needed is above the most of those that follow job `after`.
-
-    Not of single jobs: the allocator gives memory back in steps of 16 to 32 MiB, at one job and not at the next.
-    """
-    return max(resident[-window:]) - max(resident[after : after + window])
+    server.post("/history", {"clear": True})
+    found = server.run(graph.nodes).outputs[counted]
+    return found["alive"][0], found["memory"][0]
 
 
 def main(arguments: list[str]) -> int:
@@ -279,22 +202,15 @@ def main(arguments: list[str]) -> int:
     wanted = list(jobs(chosen.jobs, chosen.plain))
     with Server("--preview-method", "auto", beside=[LEFTOVERS]) as server:
         began = time.monotonic()
-        first = leftovers(server)
-        warm = load(server, wanted[:10], chosen.clients)
-        before = leftovers(server)
-        rest = load(server, wanted[10:], chosen.clients)
-        after = leftovers(server)
-        made = {**warm.latents(), **rest.latents()}
-        history = len(server.get("/history", raw=True))
-    resident = warm.resident + rest.resident
-    print(f"{len(resident)} jobs in {time.monotonic() - began:.0f} s")
-    for count in (1, 10, 20, 50, 100, 150, 200):
-        if count <= len(resident):
-            print(f"    after {count:4d}  {resident[count - 1]:7.1f} MiB")
-    print(f"    the most of the last 20 jobs against the most of jobs 11 to 30: {growth(resident):+.2f} MiB")
-    print(f"    ComfyUI's history, as JSON: {history / 2**20:.2f} MiB")
-    for label, found in (("after 0", first), ("after 10", before), (f"after {len(resident)}", after)):
-        print(f"    alive {label}: {found}")
+        loaded = in_lots(server, wanted, chosen.clients, lot=10)
+        made = latents(loaded.listeners)
+    print(f"{len(wanted)} jobs in {time.monotonic() - began:.0f} s")
+    if len(loaded.looks) > 4:
+        for kind in [kind for kind, size in loaded.looks[0][1].items() if size is not None]:
+            print(f"    {kind}: {loaded.growth(kind, after=20):+.0f} a job, from the 20th on")
+    for jobs_made, (alive, _) in zip(loaded.jobs, loaded.looks):
+        if jobs_made in (loaded.jobs[0], loaded.jobs[-1]):
+            print(f"    alive after {jobs_made}: {alive}")
     different = []
     if chosen.alone:
         with Server("--preview-method", "auto") as server:
