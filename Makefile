@@ -5,10 +5,10 @@ PYTHON ?= python3
 
 demo: ; @$(PYTHON) tests/bootstrap.py demo $(ARGS)
 test: ; @$(PYTHON) tests/bootstrap.py test $(ARGS)
-bench: ; @$(PYTHON) tests/bootstrap.py python tests/bench/bench.py $(ARGS)
-edits: ; @$(PYTHON) tests/bootstrap.py python tests/edits/benchmark.py $(ARGS)
+bench: ; @$(PYTHON) tests/bootstrap.py python tests/bench/speed/benchmark.py $(ARGS)
+edits: ; @$(PYTHON) tests/bootstrap.py python tests/bench/quality/benchmark.py $(ARGS)
 train: ; @$(PYTHON) tests/bootstrap.py python -m p2p_core.demo.train $(ARGS)
-packs: ; @$(PYTHON) tests/other_packs.py $(ARGS)
-matrix: ; @$(PYTHON) tests/matrix.py $(ARGS)
+packs: ; @$(PYTHON) tests/tools/other_packs.py $(ARGS)
+matrix: ; @$(PYTHON) tests/tools/matrix.py $(ARGS)
 server: ; @$(PYTHON) tests/bootstrap.py server $(ARGS)
-clean: ; @rm -rf .comfyui .comfyui-* demo.png tests/bench/results tests/edits/results p2p_core/demo/training .pytest_cache tests/.pytest_cache .ruff_cache .hypothesis tests/.hypothesis
+clean: ; @rm -rf .comfyui .comfyui-* demo.png tests/bench/speed/results tests/bench/quality/results p2p_core/demo/training .pytest_cache tests/.pytest_cache .ruff_cache .hypothesis tests/.hypothesis

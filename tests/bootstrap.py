@@ -2,7 +2,7 @@
 """Stand a real ComfyUI up around this checkout, and run things in it.
 
     python3 tests/bootstrap.py setup            build the environment, or find it built
-    python3 tests/bootstrap.py demo [...]       tests/demo.py
+    python3 tests/bootstrap.py demo [...]       tests/tools/demo.py
     python3 tests/bootstrap.py test [...]       pytest, in tests/
     python3 tests/bootstrap.py server [...]     ComfyUI with this pack, until Ctrl-C
     python3 tests/bootstrap.py python [...]     the environment's Python
@@ -32,7 +32,7 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = Path(__file__).resolve().with_name("requirements.txt")
 PACK = "prompt-to-prompt"  # the folder's name under custom_nodes/
-NEEDED_BY_TESTS = ("websocket", "pytest", "pytest_timeout", "hypothesis")  # beyond what ComfyUI needs
+NEEDED_BY_TESTS = ("websocket", "pytest", "pytest_timeout", "xdist", "hypothesis")  # beyond what ComfyUI needs
 OLDEST_PYTHON = (3, 11)
 
 
@@ -112,7 +112,7 @@ def check_external(env: Environment) -> None:
         raise SetupError(
             f"{imports.stderr.decode(errors='replace').strip().splitlines()[-1]}\nThe tests and the demo need some "
             f"packages beside ComfyUI's own. To install them there:\n"
-            f"    {env.python} -m pip install websocket-client pytest pytest-timeout hypothesis"
+            f"    {env.python} -m pip install websocket-client pytest pytest-timeout pytest-xdist hypothesis"
         )
 
 
@@ -319,8 +319,8 @@ def command_line(env: Environment, command: str, rest: list[str]) -> tuple[list[
     here = Path(__file__).resolve().parent
     python = str(env.python)
     return {
-        "demo": ([python, str(here / "demo.py"), *rest], Path.cwd()),
-        "server": ([python, str(here / "comfy_server.py"), *rest], Path.cwd()),
+        "demo": ([python, str(here / "tools" / "demo.py"), *rest], Path.cwd()),
+        "server": ([python, str(here / "tools" / "server.py"), *rest], Path.cwd()),
         "test": ([python, "-m", "pytest", *rest], here),
         "python": ([python, *rest], Path.cwd()),
     }[command]

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from comfy_client import Client
+from support.comfy_client import Client
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page

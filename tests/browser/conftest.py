@@ -13,7 +13,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from comfy_server import Server
+
+from support.comfy_server import Server
 
 sys.path.insert(0, str(Path(__file__).parent))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from prompt_to_prompt.p2p_core.alignment import MODES
 from prompt_to_prompt.p2p_core.schedule import RAMPS
+
 from tools import make_pairs
 
 MODULES = "/extensions/prompt-to-prompt"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from graphs import DemoGraph, fails
 from safetensors.torch import save_file
+
+from support.graphs import DemoGraph, fails
 
 
 def sampled(graph: DemoGraph, edit: list, **how) -> DemoGraph:

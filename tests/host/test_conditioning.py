@@ -8,17 +8,14 @@ import comfy.ops
 import pytest
 import torch
 from prompt_to_prompt.p2p_core.errors import EditError
-from prompt_to_prompt.p2p_core.hosts.comfy import EditGuider, Sampling, sample
+from prompt_to_prompt.p2p_core.hosts.comfy import EditGuider, sample
 from prompt_to_prompt.p2p_core.run import Run
-from prompt_to_prompt.p2p_core.schedule import InjectSchedule, Window
-from small_models import ARCHITECTURES, NEGATIVE, edit_of, prompt, small_model
 
 import nodes
+from support.sampling import CFG, NOTHING, assert_same, latent, plain, sampling
+from support.small_models import ARCHITECTURES, NEGATIVE, edit_of, prompt, small_model
 
-STEPS = 4
-NOTHING = InjectSchedule(Window(0, 0, "cross"), Window(0, 0, "self"))
 COMMON = prompt("a photo of the sea").encoding
-LATENT = {"samples": torch.zeros(1, 4, 16, 16)}
 
 
 def both(edit, change):
@@ -26,9 +23,10 @@ def both(edit, change):
     return change(edit.source.encoding), change(edit.variants[0].prompt.encoding)
 
 
-def run(edit, source=None, edited=None, negative=NEGATIVE):
-    guider = EditGuider(small_model("sd1"), edit, negative, 5.0, source=source, edited=edited)
-    return sample(guider, LATENT, Sampling(3, STEPS, "euler", "karras"))
+def run_of(edit, source=None, edited=None, negative=NEGATIVE):
+    """The latents and the finished run."""
+    guider = EditGuider(small_model("sd1"), edit, negative, CFG, source=source, edited=edited)
+    return sample(guider, latent(), sampling())
 
 
 @pytest.fixture
@@ -43,15 +41,6 @@ def shared(monkeypatch):
 
     monkeypatch.setattr(Run, "attention", attention)
     return seen
-
-
-def plain(conditioning, negative=NEGATIVE):
-    model = small_model("sd1")
-    return nodes.common_ksampler(model, 3, STEPS, 5.0, "euler", "karras", conditioning, negative, LATENT)[0]["samples"]
-
-
-def assert_same(a, b):
-    assert (a - b).abs().max() <= 2e-4 * b.abs().max()
 
 
 def half_mask():
@@ -75,7 +64,7 @@ CHANGES = {
 def test_rows_are_ordinary_runs_of_the_same_conditioning(change):
     edit = edit_of().schedule(NOTHING)
     source, edited = both(edit, CHANGES[change])
-    latents, *_ = run(edit, source, edited)
+    latents, *_ = run_of(edit, source, edited)
     assert_same(latents[:1], plain(source))
     assert_same(latents[1:], plain(edited))
 
@@ -84,7 +73,7 @@ def test_rows_are_ordinary_runs_of_the_same_conditioning(change):
 def test_an_edit_beside_it_edits_its_own_words_only(change, shared):
     edit = edit_of()
     source, edited = both(edit, CHANGES[change])
-    latents, finished = run(edit, source, edited)
+    latents, finished = run_of(edit, source, edited)
     assert_same(latents[:1], plain(source))
     assert (latents[1:] - plain(edited)).abs().max() > 1e-3
     assert finished.edited
@@ -93,7 +82,7 @@ def test_an_edit_beside_it_edits_its_own_words_only(change, shared):
 
 def test_reweighting_alone_knows_its_prompt_from_what_is_combined_with_it(shared):
     edit = edit_of("a cat", "a cat").reweight("cat", 3.0)
-    run(edit, *both(edit, CHANGES["combine"]))
+    run_of(edit, *both(edit, CHANGES["combine"]))
     assert set(shared) == {False, True}
 
 
@@ -101,7 +90,7 @@ def test_a_negative_area_leaves_the_edit_where_it_is(shared):
     """The host then copies the positive entry under the negative's name, to pair the areas."""
     edit = edit_of()
     negative = nodes.ConditioningSetArea().append(NEGATIVE, 64, 128, 64, 0, 1.0)[0] + NEGATIVE
-    latents, _ = run(edit, negative=negative)
+    latents, _ = run_of(edit, negative=negative)
     assert list(shared) == [False]
     assert_same(latents[:1], plain(edit.source.encoding, negative))
 
@@ -110,7 +99,7 @@ def test_words_that_only_have_an_area_make_no_blend_mask():
     edit = edit_of().local_blend("cat", "dog", start=0.0)
     source, edited = both(edit, lambda c: nodes.ConditioningSetArea().append(c, 64, 128, 64, 0, 1.0)[0])
     with pytest.raises(EditError, match=r"AttentionLocalBlend.*mask"):
-        run(edit, source, edited)
+        run_of(edit, source, edited)
 
 
 @pytest.fixture(scope="module")
@@ -147,11 +136,11 @@ def test_controlnet(controlnet):
     image = torch.rand(1, 128, 128, 3)
     edit = edit_of()
     source, edited = both(edit, lambda c: controlled(c, controlnet, image))
-    latents, *_ = run(edit.schedule(NOTHING), source, edited)
+    latents, *_ = run_of(edit.schedule(NOTHING), source, edited)
     assert_same(latents[:1], plain(source))
     assert_same(latents[1:], plain(edited))
     assert (latents[:1] - plain(edit.source.encoding)).abs().max() > 1e-3
-    injected, *_ = run(edit, source, edited)
+    injected, *_ = run_of(edit, source, edited)
     assert_same(injected[:1], latents[:1])
     assert (injected[1:] - latents[1:]).abs().max() > 1e-3
 
@@ -167,22 +156,22 @@ def test_controlnet_on_one_side_only_is_an_error(controlnet, other):
     if other == "other strength":
         edited = controlled(edited, controlnet, image, 0.5)
     with pytest.raises(EditError, match="ControlNet"):
-        run(edit, source, edited)
+        run_of(edit, source, edited)
 
 
 def test_conditioning_that_does_not_fit_is_an_error_that_says_so():
     edit = edit_of("a cat", "a dog", "a fox")
     with pytest.raises(EditError, match=r"edited has 1 rows.*2 edited prompts"):
-        run(edit, edited=prompt("a dog").encoding)
+        run_of(edit, edited=prompt("a dog").encoding)
     edit = edit_of()
     with pytest.raises(EditError, match="different numbers of conditioning entries"):
-        run(edit, source=CHANGES["combine"](edit.source.encoding))
+        run_of(edit, source=CHANGES["combine"](edit.source.encoding))
     with pytest.raises(EditError, match="different text encoders"):
-        run(edit, source=prompt("a cat on a car", width=32).encoding)
+        run_of(edit, source=prompt("a cat on a car", width=32).encoding)
     with pytest.raises(EditError, match="its text encoder makes 32 numbers a token, the model takes 64"):
-        run(edit, prompt("a cat", width=32).encoding, prompt("a dog", width=32).encoding)
+        run_of(edit, prompt("a cat", width=32).encoding, prompt("a dog", width=32).encoding)
     with pytest.raises(EditError, match="negative: its text encoder"):
-        run(edit, negative=prompt("", width=32).encoding)
+        run_of(edit, negative=prompt("", width=32).encoding)
     longer = nodes.ConditioningConcat().concat(edit.variants[0].prompt.encoding, COMMON)[0]
     with pytest.raises(EditError, match=r"edited has 154 tokens.*77.*ConditioningConcat"):
-        run(edit, edited=longer)
+        run_of(edit, edited=longer)

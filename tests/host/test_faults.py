@@ -10,27 +10,23 @@ import comfy.samplers
 import pytest
 import torch
 from prompt_to_prompt.p2p_core import run as core_run
-from prompt_to_prompt.p2p_core.hosts.comfy import EditGuider, Sampling, attention_layers, sample
+from prompt_to_prompt.p2p_core.hosts.comfy import EditGuider, attention_layers, sample
 from prompt_to_prompt.p2p_core.schedule import InjectSchedule
-from small_models import NEGATIVE, edit_of, small_model
 
-import nodes
+from support.sampling import assert_same, latent, plain, sampling
+from support.small_models import NEGATIVE, edit_of, small_model
 
-STEPS = 3
+HOW = sampling(steps=3)
 EDIT = edit_of().schedule(InjectSchedule(self_layers="all")).local_blend("cat", "dog")  # in every layer
-LATENT = {"samples": torch.zeros(1, 4, 16, 16)}
 
 
-def plain() -> torch.Tensor:
-    conditioning = edit_of().source.encoding
-    return nodes.common_ksampler(small_model("sd1"), 3, STEPS, 5.0, "euler", "karras", conditioning, NEGATIVE, LATENT)[
-        0
-    ]["samples"]
+def ordinary() -> torch.Tensor:
+    return plain(edit_of().source.encoding, sampled=HOW)
 
 
 @pytest.fixture(scope="module")
 def fresh() -> torch.Tensor:
-    return plain()
+    return ordinary()
 
 
 @pytest.fixture(autouse=True)
@@ -39,14 +35,14 @@ def nothing_stays_behind(fresh):
     yield
     assert repr(small_model("sd1").model_options) == before
     assert not torch.overrides._get_current_function_mode_stack()
-    assert torch.equal(plain(), fresh)
+    assert torch.equal(ordinary(), fresh)
 
 
-def run(model=None, edit=None, sampler_name="euler"):
-    guider = EditGuider(model or small_model("sd1"), edit or EDIT, NEGATIVE, 5.0)
+def run(model=None):
+    guider = EditGuider(model or small_model("sd1"), EDIT, NEGATIVE, 5.0)
     mine = set(vars(guider))
     try:
-        return sample(guider, LATENT, Sampling(3, STEPS, sampler_name, "karras"))[0]
+        return sample(guider, latent(), HOW)[0]
     finally:
         assert set(vars(guider)) == mine
 
@@ -68,7 +64,7 @@ def after(calls: int, function, error: BaseException):
 @pytest.mark.parametrize("turn", range(50))
 def test_interrupted_at_any_moment(turn, monkeypatch):
     """At any layer of any step, as a press on the button would be."""
-    moment = random.Random(turn).randrange(1, STEPS * len(attention_layers(small_model("sd1"))))
+    moment = random.Random(turn).randrange(1, HOW.steps * len(attention_layers(small_model("sd1"))))
     interrupt = comfy.model_management.InterruptProcessingException()
     attention = after(moment, core_run.Run.attention, interrupt)
     monkeypatch.setattr(core_run.Run, "attention", attention)
@@ -138,4 +134,4 @@ def test_chunks_evaluated_in_threads(monkeypatch):
 
     monkeypatch.setattr(comfy.samplers, "calc_cond_batch", in_threads)
     apart = run()
-    assert (apart - together).abs().max() <= 2e-4 * together.abs().max()
+    assert_same(apart, together)

@@ -13,7 +13,8 @@ from prompt_to_prompt.p2p_core.alignment import MODES
 from prompt_to_prompt.p2p_core.errors import EditError
 from prompt_to_prompt.p2p_core.hosts.comfy import EditGuider, Sampling, load_demo, sample
 from prompt_to_prompt.p2p_core.schedule import RAMPS, SELF_LAYERS, SELF_MODES
-from small_models import NEGATIVE, edit_of, small_model
+
+from support.small_models import NEGATIVE, edit_of, small_model
 
 MANY = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 WORDS = st.lists(

@@ -8,7 +8,8 @@ import sys
 
 import pytest
 from bootstrap import CHECKOUT
-from inside_comfyui import COMFYUI
+
+from support.inside_comfyui import COMFYUI
 
 LOAD_AS_COMFYUI_DOES = """
 import contextlib, importlib.util, sys

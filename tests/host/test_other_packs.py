@@ -11,14 +11,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from comfy_server import Server
-from graphs import EDIT, SOURCE, DemoGraph, fails, latent
-from inside_comfyui import load_pack
-from other_packs import PINNED
 from prompt_to_prompt.p2p_core.errors import EditError
 from prompt_to_prompt.p2p_core.hosts.comfy import EditGuider, Sampling, sample
 from safetensors.torch import save_file
-from small_models import NEGATIVE, edit_of, small_model
+
+from support.comfy_server import Server
+from support.graphs import EDIT, SOURCE, DemoGraph, fails, latent
+from support.inside_comfyui import load_pack
+from support.small_models import NEGATIVE, edit_of, small_model
+from tools.other_packs import PINNED
 
 GIVEN = os.environ.get("P2P_OTHER_PACKS")
 PRESENT = [name for name in PINNED if GIVEN and (Path(GIVEN) / name).is_dir()]

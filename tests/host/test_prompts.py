@@ -8,14 +8,11 @@ import torch
 from prompt_to_prompt.nodes import AttentionReweight, PromptPairAlign
 from prompt_to_prompt.p2p_core.alignment import MODES
 from prompt_to_prompt.p2p_core.errors import EditError
-from prompt_to_prompt.p2p_core.hosts.comfy import EditGuider, Sampling, encode, load_demo, sample
-from prompt_to_prompt.p2p_core.schedule import InjectSchedule, Window
+from prompt_to_prompt.p2p_core.hosts.comfy import encode, load_demo
 from safetensors.torch import save_file
 
-import nodes
+from support.sampling import NOTHING, assert_same, plain, run, sampling
 
-LATENT = {"samples": torch.zeros(1, 4, 16, 16)}
-NOTHING = InjectSchedule(Window(0, 0, "cross"), Window(0, 0, "self"))
 SCRIPTS = ["猫坐在汽车上", "кот на машине", "🦊🐻", "naïve café", "o'clock don't", "1990 x2", "mañana"]
 LONG = "a fox sitting on a red car in the snow, " * 12
 
@@ -76,16 +73,13 @@ def test_any_pair_of_prompts_is_edited(demo, texts, mode):
     edit, source, edited = PromptPairAlign.execute(clip, *texts, mode)
     negative = clip.encode_from_tokens_scheduled(clip.tokenize(""))
 
-    def run(edit):
-        return sample(EditGuider(model, edit, negative, 4.0), LATENT, Sampling(0, 3, "euler", "karras"))[0]
-
-    latents = run(edit.schedule(NOTHING))
+    how = {"model": model, "negative": negative, "cfg": 4.0, "sampled": sampling(steps=3)}
+    latents, _ = run(edit.schedule(NOTHING), **how)
     for row, conditioning in zip(latents, (source, edited)):
-        alone = nodes.common_ksampler(model, 0, 3, 4.0, "euler", "karras", conditioning, negative, LATENT)[0]["samples"]
-        assert (row - alone[0]).abs().max() < 2e-4 * alone.abs().max()
-    injected = run(edit)
+        assert_same(row[None], plain(conditioning, **how))
+    injected, _ = run(edit, **how)
     assert torch.isfinite(injected).all()
-    assert (injected[:1] - latents[:1]).abs().max() < 2e-4 * latents.abs().max()
+    assert_same(injected[:1], latents[:1])
 
 
 def test_an_empty_edit_prompt_means_the_source_s(demo):

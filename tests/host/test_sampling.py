@@ -8,82 +8,56 @@ import comfy.samplers
 import pytest
 import torch
 from prompt_to_prompt.p2p_core.errors import EditError
-from prompt_to_prompt.p2p_core.hosts.comfy import EditGuider, Sampling, sample
+from prompt_to_prompt.p2p_core.hosts.comfy import EditGuider, sample
 from prompt_to_prompt.p2p_core.schedule import InjectSchedule, Window
 from prompt_to_prompt.p2p_core.step import step_of
-from small_models import NEGATIVE, edit_of, small_model
 
-import nodes
+from support.sampling import EVERYTHING, NOTHING, STEPS, assert_same, latent, plain, run, sampling
+from support.small_models import NEGATIVE, edit_of, small_model
 
-STEPS = 5
-NOTHING = InjectSchedule(Window(0, 0, "cross"), Window(0, 0, "self"))
-EVERYTHING = InjectSchedule(Window(0, 1, "cross"), Window(0, 1, "self"), self_layers="all")
 SAMPLERS = comfy.samplers.SAMPLER_NAMES
 # Its step sizes come from an error measured over the whole batch, so a row depends on its neighbours.
 BATCH_DEPENDENT = {"dpm_adaptive"}
 
 
-def latent(batch: int = 1, height: int = 16, width: int = 16, **more) -> dict:
-    return {"samples": torch.zeros(batch, 4, height, width), **more}
-
-
-def run(edit, model="sd1", sampler="euler", scheduler="karras", cfg=5.0, image=None, denoise=1.0, seed=3, **guider):
-    model = small_model(model) if isinstance(model, str) else model
-    guider = EditGuider(model, edit, NEGATIVE, cfg, **guider)
-    return sample(guider, image or latent(), Sampling(seed, STEPS, sampler, scheduler, denoise))
-
-
-def plain(conditioning, model="sd1", sampler="euler", scheduler="karras", cfg=5.0, image=None, denoise=1.0, seed=3):
-    model = small_model(model) if isinstance(model, str) else model
-    result = nodes.common_ksampler(
-        model, seed, STEPS, cfg, sampler, scheduler, conditioning, NEGATIVE, image or latent(), denoise=denoise
-    )
-    return result[0]["samples"]
-
-
-def assert_same(a: torch.Tensor, b: torch.Tensor, tolerance: float = 2e-4):
-    """Equal to the rounding of float32, which a few steps of guidance amplify."""
-    assert torch.isfinite(a).all()
-    assert (a - b).abs().max() <= tolerance * b.abs().max()
-
-
-def everywhere(edit, schedule):
-    return edit.schedule(schedule)
+def by(sampler: str) -> dict:
+    """How the laws that hold for every sampler are tried: on small pictures, for there are many samplers."""
+    return {"sampled": sampling(sampler), "image": latent(1, 8, 8)}
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_without_injection_rows_are_ordinary_runs(sampler):
-    edit = everywhere(edit_of(), NOTHING)
-    latents, _ = run(edit, sampler=sampler)
+    edit = edit_of().schedule(NOTHING)
+    latents, _ = run(edit, **by(sampler))
     assert torch.isfinite(latents).all()
     if sampler in BATCH_DEPENDENT:
         return
-    assert_same(latents[:1], plain(edit.source.encoding, sampler=sampler))
-    assert_same(latents[1:], plain(edit.variants[0].prompt.encoding, sampler=sampler))
+    assert_same(latents[:1], plain(edit.source.encoding, **by(sampler)))
+    assert_same(latents[1:], plain(edit.variants[0].prompt.encoding, **by(sampler)))
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_the_source_is_what_ksampler_gives_and_the_edit_is_another(sampler):
     edit = edit_of()
-    latents, finished = run(edit, sampler=sampler)
+    latents, finished = run(edit, **by(sampler))
     if sampler not in BATCH_DEPENDENT:
-        assert_same(latents[:1], plain(edit.source.encoding, sampler=sampler))
+        assert_same(latents[:1], plain(edit.source.encoding, **by(sampler)))
     assert finished.edited
     assert (latents[1] - latents[0]).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_identical_prompts_under_full_injection_give_equal_rows(sampler):
-    latents, _ = run(everywhere(edit_of("a cat", "a cat"), EVERYTHING), sampler=sampler)
+    latents, _ = run(edit_of("a cat", "a cat").schedule(EVERYTHING), **by(sampler))
     assert_same(latents[1], latents[0])
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_outside_of_the_mask_the_edit_is_the_source(sampler):
-    mask = torch.zeros(16, 16)
-    mask[4:12, 6:10] = 1
-    latents, finished = run(edit_of().local_blend("", "", mask=mask), sampler=sampler)
-    outside = (mask == 0).expand(4, 16, 16)
+    mask = torch.zeros(8, 8)
+    mask[2:6, 3:5] = 1
+    latents, finished = run(edit_of().local_blend("", "", mask=mask), **by(sampler))
+    outside = (mask == 0).expand(4, 8, 8)
     assert_same(latents[1][outside], latents[0][outside], 1e-6)
     assert (latents[1] - latents[0]).abs().max() > 1e-3
     assert torch.equal(finished.masks()[0], mask)
@@ -113,14 +87,14 @@ def test_every_scheduler_s_steps_are_found_from_their_sigmas(scheduler):
     assert all(sigmas[step] == sigma for step, sigma in zip(steps, sigmas))
     for i, (high, low) in enumerate(pairwise(sigmas[:-1])):
         assert step_of((high + low) / 2, sigmas) in (i, step_of(low, sigmas)), "an evaluation between two steps"
-    latents, _ = run(everywhere(edit_of(), NOTHING), scheduler=scheduler)
-    assert_same(latents[:1], plain(edit_of().source.encoding, scheduler=scheduler))
+    latents, _ = run(edit_of().schedule(NOTHING), sampled=sampling(scheduler=scheduler))
+    assert_same(latents[:1], plain(edit_of().source.encoding, sampled=sampling(scheduler=scheduler)))
 
 
 @pytest.mark.parametrize("model", ["sd1", "sd2", "sdxl"])
 @pytest.mark.parametrize("trajectory", ["dual", "shared"])
 def test_models(model, trajectory):
-    edit = everywhere(edit_of(), EVERYTHING)
+    edit = edit_of().schedule(EVERYTHING)
     latents, _ = run(edit, model=model, trajectory=trajectory)
     assert latents.shape == (2, 4, 16, 16)
     assert_same(latents[:1], plain(edit.source.encoding, model=model))
@@ -163,21 +137,21 @@ def test_image_to_image_with_a_mask(sampler):
     mask[..., 64:] = 1
     image = {"samples": picture, "noise_mask": mask}
     edit = edit_of()
-    latents, _ = run(edit, image=image, denoise=0.6, sampler=sampler)
-    assert_same(latents[:1], plain(edit.source.encoding, image=image, denoise=0.6, sampler=sampler))
+    latents, _ = run(edit, image=image, sampled=sampling(sampler, denoise=0.6))
+    assert_same(latents[:1], plain(edit.source.encoding, image=image, sampled=sampling(sampler, denoise=0.6)))
     assert_same(latents[1, :, :, :7], picture[0, :, :, :7])
     assert (latents[1] - latents[0]).abs().max() > 1e-3
 
 
 def test_denoise_zero_returns_the_pictures():
     picture = torch.randn(1, 4, 16, 16)
-    latents, _ = run(edit_of(), image={"samples": picture}, denoise=0.0)
+    latents, _ = run(edit_of(), image={"samples": picture}, sampled=sampling(denoise=0.0))
     assert torch.equal(latents, picture.expand(2, -1, -1, -1))
 
 
 @pytest.mark.parametrize("chunks", [(2, 1), (1, 2), (2, 3), (2, 2)])
 def test_prompts_of_any_length(chunks):
-    edit = everywhere(edit_of(chunks=chunks), NOTHING)
+    edit = edit_of(chunks=chunks).schedule(NOTHING)
     latents, _ = run(edit)
     assert_same(latents[:1], plain(edit.source.encoding))
     assert_same(latents[1:], plain(edit.variants[0].prompt.encoding))
@@ -189,8 +163,7 @@ def test_tiling_the_keys_changes_nothing():
     """A negative prompt of two chunks makes the host tile the edit's one, unless memory splits the call."""
     edit = edit_of().reweight("dog", 3.0)
     long_negative = [[torch.cat([NEGATIVE[0][0]] * 2, 1), NEGATIVE[0][1]]]
-    guider = EditGuider(small_model("sd1"), edit, long_negative, 5.0)
-    tiled, _ = sample(guider, latent(), Sampling(3, STEPS, "euler", "karras"))
+    tiled, _ = run(edit, negative=long_negative)
     once, _ = run(edit)
     assert_same(tiled, once)
 
@@ -206,7 +179,7 @@ def test_low_memory_splits_cond_from_uncond(cfg, monkeypatch):
 
 @pytest.mark.parametrize("denoise", [1.0, 0.5])
 def test_windows_count_the_steps_that_are_made(denoise):
-    edit = everywhere(edit_of(), InjectSchedule(Window(0, 0.2, "cross"), Window(0, 0.2, "self")))
+    edit = edit_of().schedule(InjectSchedule(Window(0, 0.2, "cross"), Window(0, 0.2, "self")))
     guider = EditGuider(small_model("sd1"), edit, NEGATIVE, 5.0)
     original = guider.predict_noise
     seen = []
@@ -218,7 +191,7 @@ def test_windows_count_the_steps_that_are_made(denoise):
         return out
 
     guider.predict_noise = predict
-    sample(guider, {"samples": torch.randn(1, 4, 16, 16)}, Sampling(3, STEPS, "euler", "karras", denoise))
+    sample(guider, {"samples": torch.randn(1, 4, 16, 16)}, sampling(denoise=denoise))
     assert seen == [(i, STEPS) for i in range(STEPS)]
 
 
@@ -250,7 +223,7 @@ def test_maps_are_kept_only_when_asked_for(monkeypatch):
 
 
 def test_a_run_in_which_nothing_was_edited_says_so(caplog):
-    _, finished = run(everywhere(edit_of(), NOTHING))
+    _, finished = run(edit_of().schedule(NOTHING))
     assert "AttentionInjectSchedule" in finished.note()
     assert finished.note() in caplog.text
     _, finished = run(edit_of())
@@ -271,7 +244,7 @@ def test_a_finished_run_leaves_nothing_behind(interface):
     guider = EditGuider(model, edit_of().local_blend("cat", "dog"), NEGATIVE, 5.0)
     mine = set(vars(guider))
     if interface == "sampler":
-        sample(guider, latent(), Sampling(3, STEPS, "euler", "karras"))
+        sample(guider, latent(), sampling())
     else:
         sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "karras", STEPS)
         out = guider.sample(
@@ -302,7 +275,7 @@ def test_a_failed_run_leaves_nothing_behind(error, monkeypatch):
     original = core_run.edited_attention
     monkeypatch.setattr(core_run, "edited_attention", fail)
     with pytest.raises(type(error)):
-        sample(guider, latent(), Sampling(3, STEPS, "euler", "karras"))
+        sample(guider, latent(), sampling())
     assert repr(model.model_options) == before
     assert set(vars(guider)) == mine
     assert torch.equal(plain(edit_of().source.encoding), reference)

@@ -11,12 +11,13 @@ import math
 
 import pytest
 import torch
-from comfy_client import NodeError, Workflow, WorkflowError
-from comfy_server import Server, ServerError
-from graphs import DemoGraph, latent
 from PIL import Image
 from prompt_to_prompt.p2p_core.demo import layout as demo
 from safetensors.torch import save_file
+
+from support.comfy_client import NodeError, Workflow, WorkflowError
+from support.comfy_server import Server, ServerError
+from support.graphs import DemoGraph, latent
 
 NODES = (
     "PromptPairAlign",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from comfy_client import Interrupted
-from graphs import EDIT, SOURCE, DemoGraph, fails, latent
+
+from support.comfy_client import Interrupted
+from support.graphs import EDIT, SOURCE, DemoGraph, fails, latent
 
 WIDE, HIGH = 128, 128
 

@@ -12,7 +12,6 @@ import comfy.samplers
 import comfy.utils
 import diffusers
 import pytest
-import small_models
 import torch
 from diffusers import AutoencoderTiny, StableDiffusionPipeline, StableDiffusionXLPipeline, UNet2DConditionModel
 from prompt_to_prompt.p2p_core.demo.modules import BETAS
@@ -23,6 +22,8 @@ from prompt_to_prompt.p2p_core.hosts import diffusers as diffusers_host
 from prompt_to_prompt.p2p_core.hosts.diffusers.unet import attention_layers
 from prompt_to_prompt.p2p_core.layers import parse_blocks
 from prompt_to_prompt.p2p_core.schedule import InjectSchedule, Window, parse_word_windows
+
+from support import small_models
 
 TOLERANCE = 5e-6
 CFG = 4.0

@@ -6,11 +6,12 @@ import json
 
 import pytest
 from bootstrap import CHECKOUT, STABLE
-from canvases import NEED_ANOTHER_MODEL
-from export_api import API, NOTES, outdated
-from inside_comfyui import COMFYUI
 from PIL import Image
-from workflow_builder import TITLE
+
+from support.inside_comfyui import COMFYUI
+from tools.canvases import NEED_ANOTHER_MODEL
+from tools.export_api import API, NOTES, outdated
+from tools.workflow_builder import TITLE
 
 FOLDER = CHECKOUT / "example_workflows"
 EXAMPLES = sorted(path.stem for path in FOLDER.glob("*.json"))
@@ -38,7 +39,7 @@ def test_there_are_enough():
     reason=f"they have the titles that ComfyUI {STABLE.version} gives its nodes",
 )
 def test_the_api_forms_are_up_to_date(object_info):
-    assert [path.name for path in outdated(object_info)] == [], "run: python tests/export_api.py"
+    assert [path.name for path in outdated(object_info)] == [], "run: python tests/tools/export_api.py"
     assert sorted(path.stem for path in API.glob("*.json")) == EXAMPLES
 
 

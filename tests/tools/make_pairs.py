@@ -26,7 +26,7 @@ CASES = TESTS / "cases"
 
 if __name__ == "__main__":
     sys.path.insert(0, str(TESTS))
-    from inside_comfyui import load_pack, put_comfyui_first
+    from support.inside_comfyui import load_pack, put_comfyui_first
 
     put_comfyui_first()
     load_pack(TESTS.parent)

@@ -9,9 +9,9 @@ import subprocess
 import time
 
 import bootstrap
-import matrix
-import other_packs
 import pytest
+
+from tools import matrix, other_packs
 
 
 @pytest.fixture

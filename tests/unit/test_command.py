@@ -13,7 +13,8 @@ from PIL import Image
 from prompt_to_prompt.p2p_core.command import run as command
 from prompt_to_prompt.p2p_core.command import workflow
 from prompt_to_prompt.p2p_core.command.workflow import as_prompt, edit_workflow
-from small_pipelines import small_pipeline
+
+from support.small_pipelines import small_pipeline
 
 SOURCE, EDIT = "a cat sitting on a car", "a dog sitting on a red car"
 

@@ -15,12 +15,12 @@ from prompt_to_prompt.p2p_core.hosts.diffusers.prompts import read_prompt
 from prompt_to_prompt.p2p_core.hosts.diffusers.schedulers import executed_levels
 from prompt_to_prompt.p2p_core.hosts.diffusers.unet import attention_layers
 from prompt_to_prompt.p2p_core.layers import parse_blocks
-from prompt_to_prompt.p2p_core.schedule import InjectSchedule, Window
-from small_pipelines import inputs, small_pipeline
+from prompt_to_prompt.p2p_core.schedule import InjectSchedule
+
+from support.sampling import EVERYTHING, NOTHING
+from support.small_pipelines import inputs, small_pipeline
 
 SOURCE, EDIT = "a cat sitting on a car", "a dog sitting on a red car"
-NOTHING = InjectSchedule(cross_window=Window(0, 0), self_window=Window(0, 0))
-EVERYTHING = InjectSchedule(cross_window=Window(0, 1), self_window=Window(0, 1), self_layers="all")
 KINDS = ("text", "image", "inpaint", "inpaint9", "control", "xl", "xl-image")
 SCHEDULERS = {
     "DDIMScheduler": {},

@@ -11,7 +11,8 @@ from PIL import Image
 from prompt_to_prompt.p2p_core.edit_image import edit_image
 from prompt_to_prompt.p2p_core.errors import EditError
 from prompt_to_prompt.p2p_core.hosts.diffusers.unet import attention_layers
-from small_pipelines import SIZE, small_pipeline
+
+from support.small_pipelines import SIZE, small_pipeline
 
 SOURCE, EDIT = "a cat sitting on a car", "a dog sitting on a red car at night"
 

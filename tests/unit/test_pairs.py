@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 from prompt_to_prompt.p2p_core.alignment import MODES
 from prompt_to_prompt.p2p_core.tokens import Prompt
+
 from tools import make_pairs
 
 PAIRS = make_pairs.read("pairs")["pairs"]

@@ -1,0 +1,119 @@
+"""The steps that are timed side by side."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import comfy.model_patcher
+import comfy.samplers
+import torch
+from prompt_to_prompt.p2p_core.edit import Edit
+from prompt_to_prompt.p2p_core.hosts.comfy import EditGuider
+from prompt_to_prompt.p2p_core.schedule import InjectSchedule, Window
+from reference import hertz
+
+from bench.speed.full_models import WIDTHS
+from bench.speed.peak_memory import peak_bytes
+from support.small_models import prompt
+
+SOURCE = "a cat sitting on a car"
+ALWAYS = {"cross_window": Window(0, 1, "cross"), "self_window": Window(0, 1, "self")}
+
+
+def _swap(edit: Edit) -> Edit:
+    return edit.schedule(InjectSchedule(**ALWAYS))
+
+
+# What each kind edits, and in how much of a plain step it should be done.
+KINDS: dict[str, tuple[str, Callable[[Edit], Edit]]] = {
+    "word swap": ("a dog sitting on a car", _swap),
+    "self keys and values": (
+        "a dog sitting on a car",
+        lambda edit: edit.schedule(InjectSchedule(**ALWAYS, self_mode="key_value", self_layers="all")),
+    ),
+    "refine and reweight": ("a cat sitting on a red car", lambda edit: _swap(edit).reweight("red", 3.0)),
+    "half strength": (
+        "a cat sitting on a red car",
+        lambda edit: edit.schedule(InjectSchedule(**ALWAYS, cross_strength=0.5, self_strength=0.5)),
+    ),
+    "word swap, local blend": ("a dog sitting on a car", lambda edit: _swap(edit).local_blend("cat", "dog", start=0.0)),
+}
+
+
+def make_edit(kind: str, edits: int, width: int) -> Edit:
+    words, change = KINDS[kind]
+    edit = Edit(prompt(SOURCE, width=width))
+    for i in range(edits):
+        edit = edit.add(prompt(words if i == 0 else words.replace("dog", f"dog{i}"), width=width))
+    return change(edit)
+
+
+@torch.inference_mode()  # as ComfyUI runs its nodes; without it every map of every layer is kept for a gradient
+def measure(model, name: str, size: int, kind: str, edits: int, repeats: int, with_maps: bool) -> dict:
+    """Seconds of each contender's steps, and the peak of what each allocates.
+
+    Contenders: plain, the host without any patch; edit, ours; maps, the edit on materialised maps.
+    """
+    edit = make_edit(kind, edits, WIDTHS[name])
+    guider = EditGuider(model, edit, prompt("", width=WIDTHS[name]).encoding, 7.5)
+    timing = _Timing(model, edit if with_maps else None, repeats)
+    latent = torch.zeros(1, 4, size // 8, size // 8)
+    sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "karras", 30)
+    guider.sample(torch.randn_like(latent), latent, timing, sigmas, disable_pbar=True)
+    return {"seconds": timing.seconds, "peak_bytes": timing.peaks}
+
+
+class _Timing:
+    """In a sampler's place: makes one step again and again, each contender in turn."""
+
+    def __init__(self, model, edit: Edit | None, repeats: int):
+        self.model = model
+        self.edit = edit
+        self.repeats = repeats
+        self.seconds: dict[str, list[float]] = {}
+        self.peaks: dict[str, int] = {}
+
+    def sample(
+        self, guider, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, disable_pbar=False
+    ):
+        x = noise * sigmas[0]
+        sigma = sigmas[0].expand(len(x))
+        plain = comfy.model_patcher.create_model_options_clone(self.model.model_options)
+        contenders = {
+            "plain": lambda: self._host(guider, x, sigma, sigmas, plain),
+            "edit": lambda: guider(x, sigma, model_options=extra_args["model_options"]),
+        }
+        if self.edit is not None:
+            taken = self.edit.variants[0].alignment.matrix.to(x)[None]
+            controller = hertz.Controller(1, hertz.replace(taken), torch.ones(2, 1, 77).to(x), (0.0, 1.0), 10**6)
+            maps = controller.patched(self.model).model_options
+            contenders["maps"] = lambda: self._host(guider, x, sigma, sigmas[[0, -1]], maps)
+        self.peaks = {name: peak_bytes(call, x.device) for name, call in contenders.items()}
+        for _ in range(self.repeats):
+            for name, call in contenders.items():
+                self.seconds.setdefault(name, []).append(_seconds(call, x.device))
+        return x
+
+    def _host(self, guider, x, sigma, sigmas, model_options):
+        options = {
+            **model_options,
+            "transformer_options": {**model_options["transformer_options"], "sample_sigmas": sigmas},
+        }
+        conds = guider.conds
+        return comfy.samplers.sampling_function(
+            guider.inner_model, x, sigma, conds["negative"], conds["positive"], guider.cfg, model_options=options
+        )
+
+
+def _seconds(call: Callable[[], object], device: torch.device) -> float:
+    """Wall time on an accelerator; on the CPU the process's own time, which other programs don't lengthen."""
+    if device.type == "cpu":
+        start = time.process_time()
+        call()
+        return time.process_time() - start
+    torch.cuda.synchronize()
+    start = time.perf_counter()
+    call()
+    torch.cuda.synchronize()
+    return time.perf_counter() - start

@@ -1,0 +1,1 @@
+"""Programs that developers run; each says how in its first lines."""
