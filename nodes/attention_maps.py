@@ -4,7 +4,8 @@ from comfy_api.latest import io
 from ..p2p_core.errors import EditError
 from ..p2p_core.show.comparison import word_heat
 from ..p2p_core.show.sheets import Scale, captioned, enlarged, heat_colours, overlay, to_pillow, to_tensor
-from .wire import P2PMaps, checked, schema
+from .checks import checked
+from .schema import P2PMaps, schema
 
 PROMPTS = ("source", "edited")
 PIXELS = 8  # a latent's place is as many pixels wide

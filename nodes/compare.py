@@ -4,7 +4,8 @@ from comfy_api.latest import io, ui
 from ..p2p_core.errors import EditError
 from ..p2p_core.show.comparison import changed_words, difference, every_word_heat, with_weights
 from ..p2p_core.show.sheets import Scale, Sheet, enlarged, heat_colours, to_pillow, to_tensor
-from .wire import P2PEdit, P2PMaps, checked, schema
+from .checks import checked
+from .schema import P2PEdit, P2PMaps, schema
 
 
 class P2PCompare(io.ComfyNode):

@@ -1,7 +1,8 @@
 from comfy_api.latest import io
 
 from ..p2p_core.hosts.comfy import load_demo
-from .wire import checked, schema
+from .checks import checked
+from .schema import schema
 
 
 class P2PDemoModel(io.ComfyNode):

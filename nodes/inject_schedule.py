@@ -1,7 +1,8 @@
 from comfy_api.latest import io
 
 from ..p2p_core.schedule import RAMPS, SELF_LAYERS, SELF_MODES, InjectSchedule, Window, parse_word_windows
-from .wire import P2PEdit, checked, schema
+from .checks import checked
+from .schema import P2PEdit, schema
 
 
 def _fraction(name: str, default: float, tooltip: str, optional: bool = False) -> io.Float.Input:

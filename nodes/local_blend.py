@@ -1,6 +1,7 @@
 from comfy_api.latest import io
 
-from .wire import P2PEdit, checked, schema
+from .checks import checked
+from .schema import P2PEdit, schema
 
 
 class AttentionLocalBlend(io.ComfyNode):

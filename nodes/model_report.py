@@ -4,7 +4,8 @@ from ..p2p_core.hosts.comfy import attention_layers
 from ..p2p_core.show.charts import model_picture
 from ..p2p_core.show.report import PIXELS, model_report
 from ..p2p_core.show.sheets import to_tensor
-from .wire import checked, schema
+from .checks import checked
+from .schema import schema
 
 
 class P2PModelReport(io.ComfyNode):

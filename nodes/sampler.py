@@ -3,10 +3,11 @@ from comfy_api.latest import io
 
 from ..p2p_core.hosts.comfy import EditGuider, Sampling, sample
 from ..p2p_core.rows import TRAJECTORIES
+from .checks import checked
+from .inputs import how_it_is_sampled, how_strongly_it_is_guided, what_is_guided, where_it_starts
 from .note import show_note
-from .sampling_inputs import how_it_is_sampled, how_strongly_it_is_guided, what_is_guided, where_it_starts
+from .schema import P2PMaps, schema
 from .wanted import is_connected, is_wanted_now
-from .wire import P2PMaps, checked, schema
 
 MAPS_OUTPUT = 2
 

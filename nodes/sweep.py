@@ -3,8 +3,9 @@ from comfy_api.latest import io
 from ..p2p_core.hosts.comfy import Sampling, sample_batches
 from ..p2p_core.show.sheets import Sheet, to_pillow, to_tensor
 from ..p2p_core.trials.sweep import NOTHING, PARAMETERS, grid, read_axis
-from .sampling_inputs import decode, how_it_is_sampled, in_what_parts, what_is_tried
-from .wire import checked, schema
+from .checks import checked
+from .inputs import decode, how_it_is_sampled, in_what_parts, what_is_tried
+from .schema import schema
 
 
 class P2PSweep(io.ComfyNode):

@@ -4,7 +4,7 @@ from comfy_api.latest import io
 
 from ..p2p_core.hosts.comfy import SAMPLER_NAMES, SCHEDULER_NAMES
 from ..p2p_core.rows import TRAJECTORIES
-from .wire import P2PEdit
+from .schema import P2PEdit
 
 
 def what_is_guided(edit: str = "What to edit: from PromptPairAlign, through any of the pack's nodes.") -> list:
