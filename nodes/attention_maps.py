@@ -2,8 +2,10 @@ import torch
 from comfy_api.latest import io
 
 from ..p2p_core.errors import EditError
-from ..p2p_core.show.comparison import word_heat
-from ..p2p_core.show.sheets import Scale, captioned, enlarged, heat_colours, overlay, to_pillow, to_tensor
+from ..p2p_core.show.colours import heat_colours
+from ..p2p_core.show.heat import enlarged, overlay, word_heat
+from ..p2p_core.show.pictures import to_pillow, to_tensor
+from ..p2p_core.show.sheets import Scale, captioned
 from .checks import checked
 from .schema import P2PMaps, schema
 

@@ -2,8 +2,11 @@ import torch
 from comfy_api.latest import io, ui
 
 from ..p2p_core.errors import EditError
-from ..p2p_core.show.comparison import changed_words, difference, every_word_heat, with_weights
-from ..p2p_core.show.sheets import Scale, Sheet, enlarged, heat_colours, to_pillow, to_tensor
+from ..p2p_core.show.colours import heat_colours
+from ..p2p_core.show.comparison import changed_words, difference, with_weights
+from ..p2p_core.show.heat import enlarged, every_word_heat
+from ..p2p_core.show.pictures import to_pillow, to_tensor
+from ..p2p_core.show.sheets import Scale, Sheet
 from .checks import checked
 from .schema import P2PEdit, P2PMaps, schema
 

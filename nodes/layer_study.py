@@ -2,7 +2,8 @@ from comfy_api.latest import io
 
 from ..p2p_core.hosts.comfy import Sampling, attention_layers, sample_batches
 from ..p2p_core.show.charts import study_chart
-from ..p2p_core.show.sheets import Sheet, to_pillow, to_tensor
+from ..p2p_core.show.pictures import to_pillow, to_tensor
+from ..p2p_core.show.sheets import Sheet
 from ..p2p_core.trials.study import ATTENTIONS, EVERYTHING, GROUPINGS, findings, groups, study, table
 from .checks import checked
 from .inputs import decode, how_it_is_sampled, in_what_parts, what_is_tried

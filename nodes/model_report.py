@@ -2,8 +2,8 @@ from comfy_api.latest import io
 
 from ..p2p_core.hosts.comfy import attention_layers
 from ..p2p_core.show.charts import model_picture
+from ..p2p_core.show.pictures import to_tensor
 from ..p2p_core.show.report import PIXELS, model_report
-from ..p2p_core.show.sheets import to_tensor
 from .checks import checked
 from .schema import schema
 

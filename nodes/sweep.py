@@ -1,7 +1,8 @@
 from comfy_api.latest import io
 
 from ..p2p_core.hosts.comfy import Sampling, sample_batches
-from ..p2p_core.show.sheets import Sheet, to_pillow, to_tensor
+from ..p2p_core.show.pictures import to_pillow, to_tensor
+from ..p2p_core.show.sheets import Sheet
 from ..p2p_core.trials.sweep import NOTHING, PARAMETERS, grid, read_axis
 from .checks import checked
 from .inputs import decode, how_it_is_sampled, in_what_parts, what_is_tried

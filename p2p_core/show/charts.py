@@ -8,8 +8,8 @@ from PIL import Image, ImageDraw
 
 from ..layers import Layer, blocks, grid_name, halved
 from ..trials.study import Finding, Measure
+from .colours import ACCENT, GREY, INK, PAPER
 from .lettering import measure, shorten, write
-from .sheets import ACCENT, GREY, INK, PAPER
 
 SECOND = "#3f6f9f"  # beside ACCENT: told apart by lightness too
 PARTS = {"input": "#3f6f9f", "middle": "#c2410c", "output": "#6b8e4e"}

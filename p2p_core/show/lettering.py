@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import logging
 import unicodedata
-from collections.abc import Sequence
 from functools import lru_cache
 
 from PIL import ImageDraw, ImageFont
 
-MarkedText = Sequence[tuple[str, bool]]
-"""Words and whether each stands out."""
+from .captions import MarkedText
 
 Line = list[tuple[float, str, bool]]
 """Words of a line: where each begins, its text, and whether it stands out."""

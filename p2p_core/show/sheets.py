@@ -1,54 +1,20 @@
-"""Pictures of an edit: heat maps, labelled sheets, legends. Pillow draws; tensors come in and go out."""
+"""Pictures in a grid, with captions and a legend."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image, ImageDraw
 
-from .lettering import Line, MarkedText, measure, shorten, wrap, write
+from .captions import MarkedText
+from .colours import ACCENT, GREY, INK, LINE, PAPER, heat_colours
+from .lettering import Line, measure, shorten, wrap, write
+from .pictures import to_pillow
 
-PAPER, INK, GREY, LINE, ACCENT = "#ffffff", "#16181d", "#5b6270", "#d1d5db", "#c2410c"
 LARGEST = 4096  # no sheet is longer or wider: what viewers and PNG previews still take at ease
 CAPTION_LINES = 3
-
-# From nothing to all, rising in lightness, so that it reads in grey and for the colour-blind as well.
-_RAMP = ("#000004", "#320a5e", "#781c6d", "#bb3754", "#ec6824", "#fbb41a", "#fcffa4")
-
-
-def to_pillow(image: torch.Tensor) -> Image.Image:
-    """[height, width, 1 or 3 or 4 channels] in [0, 1]."""
-    pixels = image.detach().float().cpu().clamp(0, 1).mul(255).round().byte().numpy()
-    return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).convert("RGB")
-
-
-def to_tensor(pictures: Sequence[Image.Image]) -> torch.Tensor:
-    """Pictures of one size as [n, height, width, 3] in [0, 1]."""
-    return torch.stack([torch.from_numpy(np.array(p.convert("RGB"), dtype=np.float32) / 255) for p in pictures])
-
-
-def enlarged(values: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Maps [n, h, w] at [n, *size], smooth, within the values there are."""
-    return F.interpolate(values[:, None].float(), size, mode="bilinear", align_corners=False)[:, 0]
-
-
-def heat_colours(values: torch.Tensor) -> torch.Tensor:
-    """[...] in [0, 1] -> colours [..., 3] in [0, 1], from black over red to pale yellow."""
-    ramp = torch.tensor([[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in _RAMP])
-    at = values.float().cpu().clamp(0, 1) * (len(ramp) - 1)
-    low = at.floor().long().clamp(max=len(ramp) - 2)
-    return torch.lerp(ramp[low], ramp[low + 1], (at - low)[..., None])
-
-
-def overlay(image: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    """Heat [height, width] in [0, 1] over a picture [height, width, 3]: greyed, and hidden where it is hot."""
-    grey = (image[..., :3].float().cpu() @ torch.tensor([0.299, 0.587, 0.114]))[..., None]
-    cover = (0.2 + 0.65 * values.float().cpu().clamp(0, 1))[..., None]
-    return grey * (1 - cover) + heat_colours(values) * cover
 
 
 @dataclass(frozen=True)

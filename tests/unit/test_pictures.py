@@ -6,19 +6,12 @@ import pytest
 import torch
 from PIL import Image
 from prompt_to_prompt.p2p_core.show import lettering
+from prompt_to_prompt.p2p_core.show.colours import heat_colours
 from prompt_to_prompt.p2p_core.show.comparison import difference
+from prompt_to_prompt.p2p_core.show.heat import enlarged, overlay
 from prompt_to_prompt.p2p_core.show.lettering import measure, shorten, wrap
-from prompt_to_prompt.p2p_core.show.sheets import (
-    LARGEST,
-    Scale,
-    Sheet,
-    captioned,
-    enlarged,
-    heat_colours,
-    overlay,
-    to_pillow,
-    to_tensor,
-)
+from prompt_to_prompt.p2p_core.show.pictures import to_pillow, to_tensor
+from prompt_to_prompt.p2p_core.show.sheets import LARGEST, Scale, Sheet, captioned
 
 WORDS = [(word, False) for word in ["a", "very", "long", "caption,", "that", "never", "ends", "and", "goes", "on"]]
 
