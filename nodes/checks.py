@@ -1,4 +1,4 @@
-"""A look at a node's inputs before it runs."""
+"""A look at a node's inputs before it runs: each has to be of the kind that the schema asks for."""
 
 import functools
 import inspect
@@ -8,8 +8,8 @@ from comfy_api.latest import io
 
 from ..p2p_core.errors import EditError
 
-# Sockets whose nodes know better what to say of nothing.
-_SPEAK_FOR_THEMSELVES = ("clip", "maps")
+# Inputs that may arrive empty: their nodes say why, better than is known here.
+_MAY_BE_EMPTY = ("clip", "maps")
 
 
 def checked(execute):
@@ -24,7 +24,8 @@ def checked(execute):
 
     @functools.wraps(execute)
     def look_first(cls, *args, **kwargs):
-        given = inspect.signature(execute).bind(cls, *args, **kwargs).arguments
+        bound = inspect.signature(execute).bind(cls, *args, **kwargs)
+        given = bound.arguments | bound.kwargs  # the latter has those that `execute` gathers, one by one
         for declared in cls.define_schema().inputs:
             if declared.id in given:
                 _check(declared, given[declared.id])
@@ -43,7 +44,7 @@ def _check(declared, value) -> None:
             raise EditError(f"{name} is {value}: it has to be a number.")
     elif isinstance(declared, (io.String.Input, io.Int.Input)):
         return
-    elif value is None and not declared.optional and name not in _SPEAK_FOR_THEMSELVES:
+    elif value is None and not declared.optional and name not in _MAY_BE_EMPTY:
         raise EditError(f"{name} is empty: nothing comes out of the node that it is connected to.")
     elif _is_written(value):
         raise EditError(

@@ -6,7 +6,8 @@ from ..p2p_core.show.pictures import to_pillow, to_tensor
 from ..p2p_core.show.sheets import Sheet
 from ..p2p_core.trials.study import ATTENTIONS, EVERYTHING, GROUPINGS, findings, groups, study, table
 from .checks import checked
-from .inputs import decode, how_it_is_sampled, in_what_parts, what_is_tried
+from .decode import decode
+from .inputs import batch_inputs, ksampler_inputs, trial_inputs
 from .schema import schema
 
 
@@ -22,8 +23,8 @@ class P2PLayerStudy(io.ComfyNode):
             ),
             search_aliases=["ablation", "which layers", "blocks"],
             inputs=[
-                *what_is_tried(),
-                *how_it_is_sampled(),
+                *trial_inputs(),
+                *ksampler_inputs(),
                 io.Combo.Input(
                     "by",
                     options=list(GROUPINGS),
@@ -36,7 +37,7 @@ class P2PLayerStudy(io.ComfyNode):
                     default="both",
                     tooltip="Which attention is injected in all of the trials: the edit's both, or one of them.",
                 ),
-                *in_what_parts(),
+                *batch_inputs(),
             ],
             outputs=[
                 io.String.Output(
@@ -56,21 +57,18 @@ class P2PLayerStudy(io.ComfyNode):
         negative,
         latent_image,
         vae,
-        seed,
-        steps,
         cfg,
-        sampler_name,
-        scheduler,
-        denoise,
         by,
         attention,
         trajectory="dual",
         rows_at_once=8,
+        **sampling,
     ) -> io.NodeOutput:
         parts = groups(attention_layers(model), by, *latent_image["samples"].shape[-2:])
         trials = study(edit, parts, attention)
-        sampling = Sampling(seed, steps, sampler_name, scheduler, denoise)
-        source, edited = sample_batches(model, trials, negative, cfg, latent_image, sampling, trajectory, rows_at_once)
+        source, edited = sample_batches(
+            model, trials, negative, cfg, latent_image, Sampling(**sampling), trajectory, rows_at_once
+        )
         before, after = decode(vae, source), decode(vae, edited)
         found = findings(parts, before, after)
         title = "  →  ".join(dict.fromkeys((edit.source.text, edit.variants[0].prompt.text)))

@@ -5,7 +5,8 @@ from ..p2p_core.show.pictures import to_pillow, to_tensor
 from ..p2p_core.show.sheets import Sheet
 from ..p2p_core.trials.sweep import NOTHING, PARAMETERS, grid, read_axis
 from .checks import checked
-from .inputs import decode, how_it_is_sampled, in_what_parts, what_is_tried
+from .decode import decode
+from .inputs import batch_inputs, ksampler_inputs, trial_inputs
 from .schema import schema
 
 
@@ -21,8 +22,8 @@ class P2PSweep(io.ComfyNode):
             ),
             search_aliases=["xy plot", "grid", "parameter search"],
             inputs=[
-                *what_is_tried(),
-                *how_it_is_sampled(),
+                *trial_inputs(),
+                *ksampler_inputs(),
                 io.Combo.Input(
                     "x_parameter",
                     options=list(PARAMETERS),
@@ -56,7 +57,7 @@ class P2PSweep(io.ComfyNode):
                     optional=True,
                     tooltip="Words of the edited prompt, if y_parameter is word weight; as in AttentionReweight.",
                 ),
-                *in_what_parts(),
+                *batch_inputs(),
             ],
             outputs=[
                 io.Image.Output(
@@ -82,12 +83,7 @@ class P2PSweep(io.ComfyNode):
         negative,
         latent_image,
         vae,
-        seed,
-        steps,
         cfg,
-        sampler_name,
-        scheduler,
-        denoise,
         x_parameter,
         x_values,
         y_parameter,
@@ -96,12 +92,12 @@ class P2PSweep(io.ComfyNode):
         y_words="",
         trajectory="dual",
         rows_at_once=8,
+        **sampling,
     ) -> io.NodeOutput:
         x = read_axis("x", x_parameter, x_values, x_words)
         y = read_axis("y", y_parameter, y_values, y_words)
-        sampling = Sampling(seed, steps, sampler_name, scheduler, denoise)
         source, edited = sample_batches(
-            model, grid(edit, x, y), negative, cfg, latent_image, sampling, trajectory, rows_at_once
+            model, grid(edit, x, y), negative, cfg, latent_image, Sampling(**sampling), trajectory, rows_at_once
         )
         batch, prompts = len(source), (edit.source.text, edit.variants[0].prompt.text)
         before, after = decode(vae, source), decode(vae, edited)
