@@ -1,8 +1,11 @@
+"""P2PSweep: a grid of the pictures that values of one or two settings give."""
+
 from comfy_api.latest import io
 
 from ..p2p_core.hosts.comfy import Sampling, sample_batches
-from ..p2p_core.show.pictures import to_pillow, to_tensor
-from ..p2p_core.show.sheets import Sheet
+from ..p2p_core.show.comparison import both_prompts
+from ..p2p_core.show.pictures import to_tensor
+from ..p2p_core.show.sheets import sweep_sheet
 from ..p2p_core.trials.sweep import NOTHING, PARAMETERS, grid, read_axis
 from .checks import checked
 from .decode import decode
@@ -99,20 +102,7 @@ class P2PSweep(io.ComfyNode):
         source, edited = sample_batches(
             model, grid(edit, x, y), negative, cfg, latent_image, Sampling(**sampling), trajectory, rows_at_once
         )
-        batch, prompts = len(source), (edit.source.text, edit.variants[0].prompt.text)
         before, after = decode(vae, source), decode(vae, edited)
-        sheets = [_sheet(before[b], after[b::batch], x, y, prompts) for b in range(batch)]
+        batch, title = len(source), both_prompts(edit)
+        sheets = [sweep_sheet(before[b], after[b::batch], x.captions(), y.captions(), title) for b in range(batch)]
         return io.NodeOutput(to_tensor(sheets), {"samples": source}, {"samples": edited})
-
-
-def _sheet(source, cells, x, y, prompts: tuple[str, str]):
-    """The grid, and left of its first row the source."""
-    columns, rows = len(x.values), len(y.values)
-    pictures = [to_pillow(cell) for cell in cells]
-    grid = [pictures[row * columns : (row + 1) * columns] for row in range(rows)]
-    return Sheet(
-        [[to_pillow(source) if row == 0 else None, *cells] for row, cells in enumerate(grid)],
-        columns=[[("source", True)], *([(caption, False)] for caption in x.captions())],
-        rows=[[(caption, False)] for caption in y.captions()] if rows > 1 else [],
-        title="  →  ".join(dict.fromkeys(prompts)),
-    ).draw()

@@ -1,4 +1,4 @@
-"""Pictures in a grid, with captions and a legend."""
+"""Pictures in a grid, with captions and a legend; and what goes where on the sheets that compare many."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from PIL import Image, ImageDraw
 
-from .captions import MarkedText
+from ..trials.study import EVERYTHING
+from .captions import MarkedText, marked, plain
 from .colours import ACCENT, GREY, INK, LINE, PAPER, heat_colours
 from .lettering import Line, measure, shorten, wrap, write
 from .pictures import to_pillow
@@ -131,5 +132,60 @@ def _cell_size(picture: tuple[int, int], columns: int, rows: int) -> tuple[int, 
 def _write_lines(pen: ImageDraw.ImageDraw, at: tuple[float, float], lines: Sequence[Line], unit: int) -> None:
     x, y = at
     for number, line in enumerate(lines):
-        for start, word, marked in line:
-            write(pen, (x + start, y + number * unit * 5 // 4), word, unit, ACCENT if marked else INK)
+        for start, word, stands_out in line:
+            write(pen, (x + start, y + number * unit * 5 // 4), word, unit, ACCENT if stands_out else INK)
+
+
+def comparison_sheet(
+    source: torch.Tensor, edited: torch.Tensor, heats: torch.Tensor, captions: Sequence[MarkedText], top: float
+) -> Image.Image:
+    """A row for each source picture: source, edit and difference, or with several edits the differences below.
+
+    Args:
+        source: [batch, height, width, 3].
+        edited, heats: [edits * batch, height, width, 3]: edit after edit, and where each differs from its source.
+        captions: of the source, then of each edit; empty where the prompts are not known.
+        top: the difference that the brightest colour stands for.
+    """
+    batch, edits = len(source), len(edited) // len(source)
+    pictures, shades = [to_pillow(image) for image in edited], [to_pillow(image) for image in heats]
+    columns = captions or [plain("source"), *(plain(f"edit {i + 1}") for i in range(edits))]
+    cells = []
+    for b, image in enumerate(source):
+        if edits == 1:
+            cells.append([to_pillow(image), pictures[b], shades[b]])
+        else:
+            cells += [[to_pillow(image), *pictures[b::batch]], [None, *shades[b::batch]]]
+    if edits == 1:
+        columns = [*columns, plain("difference")]
+    return Sheet(cells, columns, scale=Scale("difference of the pictures", f"{top:.2f}")).draw()
+
+
+def sweep_sheet(
+    source: torch.Tensor, edited: torch.Tensor, columns: Sequence[str], rows: Sequence[str], title: str
+) -> Image.Image:
+    """A grid of pictures [n, height, width, 3], row by row, and left of its first row the source."""
+    pictures = [to_pillow(image) for image in edited]
+    grid = [pictures[first : first + len(columns)] for first in range(0, len(pictures), len(columns))]
+    return Sheet(
+        [[to_pillow(source) if number == 0 else None, *row] for number, row in enumerate(grid)],
+        columns=[marked("source"), *map(plain, columns)],
+        rows=[plain(caption) for caption in rows] if len(rows) > 1 else [],
+        title=title,
+    ).draw()
+
+
+def study_sheet(source: torch.Tensor, edited: torch.Tensor, groups: Sequence[str], title: str) -> Image.Image:
+    """A row for all layers together, with the source, then one for each group.
+
+    Args:
+        edited: [2 + 2 * groups, height, width, 3], in the order of `study`.
+    """
+    every, nothing, *rest = [to_pillow(image) for image in edited]
+    pairs = zip(rest[: len(groups)], rest[len(groups) :])
+    return Sheet(
+        [[to_pillow(source), every, nothing], *([None, *pair] for pair in pairs)],
+        columns=[marked("source"), plain("injected only here"), plain("everywhere but here")],
+        rows=[plain(label) for label in (EVERYTHING, *groups)],
+        title=title,
+    ).draw()
