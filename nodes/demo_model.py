@@ -1,3 +1,5 @@
+"""P2PDemoModel: the small model that comes with the pack."""
+
 from comfy_api.latest import io
 
 from ..p2p_core.hosts.comfy import load_demo

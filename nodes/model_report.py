@@ -1,3 +1,5 @@
+"""P2PModelReport: what attention layers a model has."""
+
 from comfy_api.latest import io
 
 from ..p2p_core.hosts.comfy import attention_layers
@@ -49,10 +51,8 @@ class P2PModelReport(io.ComfyNode):
     @classmethod
     @checked
     def execute(cls, model, width=512, height=512) -> io.NodeOutput:
-        layers, name = (
-            attention_layers(model),
-            type(model.model.model_config).__name__.strip("_").removesuffix("Config"),
-        )
+        layers = attention_layers(model)
+        name = type(model.model.model_config).__name__.strip("_").removesuffix("Config")
         size = height // PIXELS, width // PIXELS
         picture = model_picture(layers, f"{name}: attention at {width} x {height} pixels", *size)
         return io.NodeOutput(model_report(layers, name, *size), to_tensor([picture]))

@@ -1,3 +1,5 @@
+"""PromptPairAlign: a source prompt and an edited one, paired token by token."""
+
 from comfy_api.latest import io
 
 from ..p2p_core.alignment import MODES

@@ -1,3 +1,5 @@
+"""P2PSampler and P2PGuider: source and edits, sampled side by side."""
+
 import torch
 from comfy_api.latest import io
 
