@@ -1,4 +1,4 @@
-"""The command's arguments, and what they say about the edit."""
+"""The command's arguments, and what they say about the edit. They have the names of the nodes' inputs."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from pathlib import Path
 import torch
 
 from ..alignment import MODES
+from ..blend import LocalBlend
 from ..edit import Edit
 from ..errors import EditError
 from ..rows import TRAJECTORIES
 from ..schedule import RAMPS, SELF_LAYERS, SELF_MODES, InjectSchedule, Window, parse_word_windows
+from .workflow import Values
 
 
 def parser() -> argparse.ArgumentParser:
-    default = InjectSchedule()
+    default, blend = InjectSchedule(), LocalBlend()
     parse = argparse.ArgumentParser("python -m p2p_core", description="Edit a picture by editing its prompt.")
     add = parse.add_argument
     add("source_prompt", nargs="?", help="the picture as it is")
@@ -38,18 +40,18 @@ def parser() -> argparse.ArgumentParser:
     for kind, window in (("cross", default.cross_window), ("self", default.self_window)):
         group.add_argument(f"--{kind}_start", type=float, default=window.start)
         group.add_argument(f"--{kind}_end", type=float, default=window.end)
-        group.add_argument(f"--{kind}_strength", type=float, default=1.0)
+        group.add_argument(f"--{kind}_strength", type=float, default=getattr(default, f"{kind}_strength"))
     group.add_argument("--ramp", choices=RAMPS, default=default.ramp)
     group.add_argument("--self_layers", choices=tuple(SELF_LAYERS), default=default.self_layers)
     group.add_argument("--self_mode", choices=SELF_MODES, default=default.self_mode)
-    group.add_argument("--blocks", default="", help="as 'input, middle, output:3-5'")
+    group.add_argument("--blocks", default=default.blocks, help="as 'input, middle, output:3-5'")
     group.add_argument("--word_windows", default=[], action="append", help="as 'dog: 0.0-0.3'; once a word")
 
     group = parse.add_argument_group("AttentionLocalBlend")
     group.add_argument("--source_words", default="")
     group.add_argument("--edit_words", default="")
-    group.add_argument("--threshold", type=float, default=0.3)
-    group.add_argument("--blend_start", type=float, default=0.2, help="the node's start")
+    group.add_argument("--threshold", type=float, default=blend.threshold)
+    group.add_argument("--blend_start", type=float, default=blend.start, help="the node's start")
     group.add_argument("--subtract_words", default="")
 
     group = parse.add_argument_group("P2PSampler")
@@ -65,10 +67,10 @@ def parser() -> argparse.ArgumentParser:
     return parse
 
 
-def changed(edit: Edit, options: argparse.Namespace) -> Edit:
+def with_options(edit: Edit, options: argparse.Namespace) -> Edit:
     """The aligned prompts with everything that the options say about the edit."""
     for words, scale in options.reweight:
-        edit = edit.reweight(words, number(scale))
+        edit = edit.reweight(words, _read_scale(scale))
     edit = edit.schedule(
         InjectSchedule(
             cross_window=Window(options.cross_start, options.cross_end, "cross"),
@@ -87,8 +89,32 @@ def changed(edit: Edit, options: argparse.Namespace) -> Edit:
     return edit
 
 
-def number(text: str) -> float:
+def _read_scale(text: str) -> float:
     try:
         return float(text)
     except ValueError:
         raise EditError(f"reweight: '{text}' is no number. Write the words first: --reweight dog 2.") from None
+
+
+def as_nodes(options: argparse.Namespace) -> tuple[dict[str, Values], list[tuple[str, Values]]]:
+    """The same edit as the inputs of nodes: by types of node, and of the nodes that are there only if asked for."""
+    given = vars(options)
+    sampling = {name: given[name] for name in ("seed", "steps", "cfg", "sampler_name", "scheduler")}
+    schedule = [f"{kind}_{what}" for kind in ("cross", "self") for what in ("start", "end", "strength")]
+    schedule = {name: given[name] for name in (*schedule, "ramp", "self_layers", "self_mode", "blocks")}
+    values = {
+        "PromptPairAlign": {name: given[name] for name in ("source_prompt", "edit_prompt", "mode")},
+        "AttentionInjectSchedule": {**schedule, "word_windows": "\n".join(options.word_windows)},
+        "CLIPTextEncode": {"text": options.negative},
+        "EmptyLatentImage": {"width": options.width, "height": options.height},
+        "P2PSampler": {**sampling, "trajectory": options.trajectory},
+        "KSampler": sampling,
+    }
+    inserted = [
+        ("AttentionReweight", {"words": words, "scale": float(scale), "start": 0.0, "end": 1.0})
+        for words, scale in options.reweight
+    ]
+    if options.source_words or options.edit_words:
+        blend = {name: given[name] for name in ("source_words", "edit_words", "threshold", "subtract_words")}
+        inserted.append(("AttentionLocalBlend", {**blend, "start": options.blend_start}))
+    return values, inserted

@@ -14,11 +14,12 @@ import random
 import sys
 
 import torch
+from PIL.PngImagePlugin import PngInfo
 
 from ..errors import EditError
 from ..show.heat import heat_sheet
 from ..show.report import model_report
-from .arguments import changed, parser
+from .arguments import as_nodes, parser, with_options
 from .workflow import as_prompt, edit_workflow
 
 
@@ -52,7 +53,7 @@ def run(options: argparse.Namespace) -> None:
         return
     options.seed = random.randrange(2**32) if options.seed is None else options.seed
     options.cfg = options.cfg or (7.5 if options.model else 4.0)
-    edit = changed(align(pipe, options.source_prompt, options.edit_prompt, options.mode), options)
+    edit = with_options(align(pipe, options.source_prompt, options.edit_prompt, options.mode), options)
     pipe = sampled_by(pipe, options.sampler_name, options.scheduler)
     print(f"seed {options.seed}")
     with prompt_to_prompt(pipe, edit, options.trajectory, keep_maps=options.maps is not None) as state:
@@ -65,12 +66,15 @@ def run(options: argparse.Namespace) -> None:
             guidance_scale=options.cfg,
             generator=generator(options.seed),
         ).images
-    extras = embedded(options)
-    pictures[1].save(options.output, pnginfo=extras)
+    note = state.engine.note()
+    if note:
+        print(note)
+    texts = workflow_texts(options)
+    pictures[1].save(options.output, pnginfo=texts)
     if options.source:
-        pictures[0].save(options.source, pnginfo=extras)
+        pictures[0].save(options.source, pnginfo=texts)
     if options.maps:
-        heat_sheet(state.maps(), pictures).save(options.maps, pnginfo=extras)
+        heat_sheet(state.maps(), pictures).save(options.maps, pnginfo=texts)
 
 
 def load(options: argparse.Namespace):
@@ -91,33 +95,12 @@ def load(options: argparse.Namespace):
     return pipe
 
 
-def embedded(options: argparse.Namespace):
+def workflow_texts(options: argparse.Namespace) -> PngInfo | None:
     """The edit as PNG texts: its workflow, and the same for a server; None where the examples are not at hand."""
-    from PIL.PngImagePlugin import PngInfo
-
-    given = vars(options)
-    sampling = {name: given[name] for name in ("seed", "steps", "cfg", "sampler_name", "scheduler")}
-    schedule = [f"{kind}_{what}" for kind in ("cross", "self") for what in ("start", "end", "strength")]
-    schedule = {name: given[name] for name in (*schedule, "ramp", "self_layers", "self_mode", "blocks")}
-    inserted = [
-        ("AttentionReweight", {"words": words, "scale": float(scale), "start": 0.0, "end": 1.0})
-        for words, scale in options.reweight
-    ]
-    if options.source_words or options.edit_words:
-        blend = {name: given[name] for name in ("source_words", "edit_words", "threshold", "subtract_words")}
-        inserted.append(("AttentionLocalBlend", {**blend, "start": options.blend_start}))
-    values = {
-        "PromptPairAlign": {name: given[name] for name in ("source_prompt", "edit_prompt", "mode")},
-        "AttentionInjectSchedule": {**schedule, "word_windows": "\n".join(options.word_windows)},
-        "CLIPTextEncode": {"text": options.negative},
-        "EmptyLatentImage": {"width": options.width, "height": options.height},
-        "P2PSampler": {**sampling, "trajectory": options.trajectory},
-        "KSampler": sampling,
-    }
-    workflow = edit_workflow(values, inserted, options.model)
+    workflow = edit_workflow(*as_nodes(options), options.model)
     if workflow is None:
         return None
-    info = PngInfo()
-    info.add_text("prompt", json.dumps(as_prompt(workflow)))
-    info.add_text("workflow", json.dumps(workflow))
-    return info
+    texts = PngInfo()
+    texts.add_text("prompt", json.dumps(as_prompt(workflow)))
+    texts.add_text("workflow", json.dumps(workflow))
+    return texts
