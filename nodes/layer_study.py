@@ -7,7 +7,7 @@ from ..p2p_core.show.charts import study_chart
 from ..p2p_core.show.comparison import both_prompts
 from ..p2p_core.show.pictures import to_tensor
 from ..p2p_core.show.sheets import study_sheet
-from ..p2p_core.trials.study import ATTENTIONS, GROUPINGS, findings, groups, study, table
+from ..p2p_core.trials.study import ATTENTIONS, GROUPINGS, findings, group_layers, study, table
 from .checks import checked
 from .decode import decode
 from .inputs import batch_inputs, ksampler_inputs, trial_inputs
@@ -67,13 +67,13 @@ class P2PLayerStudy(io.ComfyNode):
         rows_at_once=8,
         **sampling,
     ) -> io.NodeOutput:
-        of_layers = groups(attention_layers(model), by, *latent_image["samples"].shape[-2:])
-        trials = study(edit, of_layers, attention)
+        groups = group_layers(attention_layers(model), by, *latent_image["samples"].shape[-2:])
+        trials = study(edit, groups, attention)
         source, edited = sample_batches(
             model, trials, negative, cfg, latent_image, Sampling(**sampling), trajectory, rows_at_once
         )
         before, after = decode(vae, source), decode(vae, edited)
-        found, title = findings(of_layers, before, after), both_prompts(edit)
+        found, title = findings(groups, before, after), both_prompts(edit)
         # Measured are all pictures of the batch, shown is the first.
-        sheet = study_sheet(before[0], after[:: len(before)], [group.label for group in of_layers], title)
+        sheet = study_sheet(before[0], after[:: len(before)], [group.label for group in groups], title)
         return io.NodeOutput(table(found), to_tensor([study_chart(found, title)]), to_tensor([sheet]))

@@ -80,8 +80,8 @@ def study_chart(found: Sequence[Finding], title: str) -> Image.Image:
 
 def _effects(found: Sequence[Finding], value: Callable[[Measure], float]) -> list[tuple[float, float]]:
     """For each finding what it adds to no injection, and what all layers lose without it."""
-    every, nothing = value(found[0].only), value(found[0].without)
-    return [(value(finding.only) - nothing, every - value(finding.without)) for finding in found]
+    everywhere, nowhere = value(found[0].only), value(found[0].without)
+    return [(value(finding.only) - nowhere, everywhere - value(finding.without)) for finding in found]
 
 
 def _draw_key(pen: ImageDraw.ImageDraw, x: float, y: float) -> None:

@@ -181,10 +181,10 @@ def study_sheet(source: torch.Tensor, edited: torch.Tensor, groups: Sequence[str
     Args:
         edited: [2 + 2 * groups, height, width, 3], in the order of `study`.
     """
-    every, nothing, *rest = [to_pillow(image) for image in edited]
+    everywhere, nowhere, *rest = [to_pillow(image) for image in edited]
     pairs = zip(rest[: len(groups)], rest[len(groups) :])
     return Sheet(
-        [[to_pillow(source), every, nothing], *([None, *pair] for pair in pairs)],
+        [[to_pillow(source), everywhere, nowhere], *([None, *pair] for pair in pairs)],
         columns=[marked("source"), plain("injected only here"), plain("everywhere but here")],
         rows=[plain(label) for label in (EVERYTHING, *groups)],
         title=title,
