@@ -68,7 +68,7 @@ def run(options: argparse.Namespace) -> None:
         ).images
     note = state.engine.note()
     if note:
-        print(note)
+        print(note, file=sys.stderr)
     texts = workflow_texts(options)
     pictures[1].save(options.output, pnginfo=texts)
     if options.source:
