@@ -15,6 +15,10 @@ from ..rows import TRAJECTORIES
 from ..schedule import RAMPS, SELF_LAYERS, SELF_MODES, InjectSchedule, Window, parse_word_windows
 from .workflow import Values
 
+# What AttentionInjectSchedule takes: the ends of its windows, and what InjectSchedule has under the same name.
+_ENDS = ("cross_start", "cross_end", "self_start", "self_end")
+_SETTINGS = ("cross_strength", "self_strength", "ramp", "self_layers", "self_mode", "blocks")
+
 
 def parser() -> argparse.ArgumentParser:
     default, blend = InjectSchedule(), LocalBlend()
@@ -76,10 +80,7 @@ def with_options(edit: Edit, options: argparse.Namespace) -> Edit:
             cross_window=Window(options.cross_start, options.cross_end, "cross"),
             self_window=Window(options.self_start, options.self_end, "self"),
             word_windows=parse_word_windows("\n".join(options.word_windows)),
-            **{
-                name: getattr(options, name)
-                for name in ("cross_strength", "self_strength", "ramp", "self_layers", "self_mode", "blocks")
-            },
+            **{name: getattr(options, name) for name in _SETTINGS},
         )
     )
     if options.source_words or options.edit_words:
@@ -100,8 +101,7 @@ def as_nodes(options: argparse.Namespace) -> tuple[dict[str, Values], list[tuple
     """The same edit as the inputs of nodes: by types of node, and of the nodes that are there only if asked for."""
     given = vars(options)
     sampling = {name: given[name] for name in ("seed", "steps", "cfg", "sampler_name", "scheduler")}
-    schedule = [f"{kind}_{what}" for kind in ("cross", "self") for what in ("start", "end", "strength")]
-    schedule = {name: given[name] for name in (*schedule, "ramp", "self_layers", "self_mode", "blocks")}
+    schedule = {name: given[name] for name in (*_ENDS, *_SETTINGS)}
     values = {
         "PromptPairAlign": {name: given[name] for name in ("source_prompt", "edit_prompt", "mode")},
         "AttentionInjectSchedule": {**schedule, "word_windows": "\n".join(options.word_windows)},

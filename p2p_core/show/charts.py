@@ -12,7 +12,7 @@ from .colours import ACCENT, GREY, INK, PAPER
 from .lettering import measure, shorten, write
 
 SECOND = "#3f6f9f"  # beside ACCENT: told apart by lightness too
-PARTS = {"input": "#3f6f9f", "middle": "#c2410c", "output": "#6b8e4e"}
+BLOCK_COLOURS = {"input": "#3f6f9f", "middle": "#c2410c", "output": "#6b8e4e"}
 TYPE = 20
 ROW = 40
 MARGIN = 36
@@ -35,7 +35,7 @@ def model_picture(layers: Sequence[Layer], name: str, height: int, width: int) -
         write(pen, (MARGIN, y + 26), block, TYPE, INK)
         grid = grid_name(of_block[0], height, width)
         half = max(side / 2 * max(halved(height, width, of_block[0].level)) / widest, 4)
-        pen.rectangle((middle - half, y + 4, middle + half, y + ROW - 6), fill=PARTS[of_block[0].block])
+        pen.rectangle((middle - half, y + 4, middle + half, y + ROW - 6), fill=BLOCK_COLOURS[of_block[0].block])
         if 2 * half > measure(grid, TYPE) + 20:
             write(pen, (middle, y + 26), grid, TYPE, PAPER, "m")
         else:
