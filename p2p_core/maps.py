@@ -67,12 +67,12 @@ class AttentionMaps:
     """The maps of a run.
 
     Attributes:
-        source, edits: of the source prompt, and of each edited one.
-        size: the latent's height and width.
+        source, variants: of the source prompt, and of each edited one.
+        size: the picture's height and width in pixels.
     """
 
     source: PromptMaps
-    edits: tuple[PromptMaps, ...]
+    variants: tuple[PromptMaps, ...]
     size: tuple[int, int]
 
 
@@ -138,6 +138,7 @@ class MapRecorder:
 
     def __init__(self, edit: Edit, rows: Rows, architecture: Architecture, size: tuple[int, int], keep: bool = False):
         self.rows, self._size, self._keep = rows, size, keep
+        self._pixels = architecture.pixels
         self._prompts = [edit.source] * rows.first + [variant.prompt for variant in edit.variants]
         blend_layers = architecture.blend_layers(*size)
         self._blend_blocks = tuple(dict.fromkeys(layer.name for layer in blend_layers))
@@ -183,7 +184,7 @@ class MapRecorder:
         if not self._keep:
             return None
         source, *edits = (self._of(place) for place in (0, *range(self.rows.first, self.rows.prompts)))
-        return AttentionMaps(source, tuple(edits), self._size)
+        return AttentionMaps(source, tuple(edits), tuple(self._pixels * side for side in self._size))
 
     def _of(self, place: int) -> PromptMaps:
         prompt = self._prompts[place]
