@@ -22,7 +22,7 @@ from prompt_to_prompt.p2p_core.show.sheets import (
     sweep_sheet,
 )
 from prompt_to_prompt.p2p_core.show.word_heat import word_heat
-from prompt_to_prompt.p2p_core.tokens import Prompt, Token
+from prompt_to_prompt.p2p_core.tokens import Prompt, Stream, Token
 
 WORDS = [(word, False) for word in ["a", "very", "long", "caption,", "that", "never", "ends", "and", "goes", "on"]]
 
@@ -113,7 +113,7 @@ def test_letters_that_no_font_has(monkeypatch, caplog):
 
 def kept(text: str, batch: int) -> PromptMaps:
     words = [Token(i, "text", word, i) for i, word in enumerate(text.split())]
-    prompt = Prompt(text, tuple(words), chunk=len(words))
+    prompt = Prompt(text, (Stream(tuple(words), len(words)),))
     maps = torch.rand(batch, len(words), 4, 4)
     return PromptMaps(prompt, tuple(range(len(words))), {"middle:0": maps}, {"middle:0": 1})
 
