@@ -120,7 +120,7 @@ def kept(text: str, batch: int) -> PromptMaps:
 
 @pytest.fixture
 def maps() -> AttentionMaps:
-    return AttentionMaps(kept("a cat , resting", 2), (kept("a dog , resting", 2), kept("a fox", 2)), (8, 8))
+    return AttentionMaps(kept("a cat , resting", 2), (kept("a dog , resting", 2), kept("a fox", 2)), (64, 64))
 
 
 def test_a_heat_picture_for_each_edit_with_the_word_and_each_of_the_batch(maps):
@@ -140,7 +140,7 @@ def test_layers_count_the_words_of_a_prompt_with_its_marks(maps):
     ]
     assert [of["image"] for of in described[:2]] == [0, 1]
     assert {of["top"] for of in described} == {
-        max(float(m.blocks["middle:0"].max()) for m in (maps.source, *maps.edits))
+        max(float(m.blocks["middle:0"].max()) for m in (maps.source, *maps.variants))
     }
     assert all(layer.shape == (16, 16, 4) for _, layer in word_layers(maps, (16, 16)))
 
