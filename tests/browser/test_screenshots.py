@@ -18,6 +18,7 @@ def test_pictures_of_the_views(canvas, theme):
         canvas.set(ID["align"], "edit_prompt", "a dog sitting in the snow")
         picture_of(canvas, "align", folder / "align-preview.png")
         canvas.set(ID["align"], "mode", "replace")
+        canvas.set(ID["align"], "edit_prompt", "a dog in the snow")
         picture_of(canvas, "align", folder / "align-refused.png")
         canvas.set(ID["align"], "mode", "auto")
         canvas.set(ID["align"], "edit_prompt", EDIT)
