@@ -1,13 +1,15 @@
-import torch
+"""P2PAttentionMaps: where each word of a prompt looks, as pictures and as masks."""
+
 from comfy_api.latest import io
 
 from ..p2p_core.errors import EditError
-from ..p2p_core.show.comparison import word_heat
-from ..p2p_core.show.sheets import Scale, captioned, enlarged, heat_colours, overlay, to_pillow, to_tensor
-from .wire import P2PMaps, checked, schema
+from ..p2p_core.show.heat import heat_masks, heat_pictures
+from ..p2p_core.show.pictures import to_tensor
+from ..p2p_core.show.word_heat import word_heat
+from .checks import checked
+from .schema import P2PMaps, schema
 
 PROMPTS = ("source", "edited")
-PIXELS = 8  # a latent's place is as many pixels wide
 
 
 class P2PAttentionMaps(io.ComfyNode):
@@ -68,33 +70,11 @@ class P2PAttentionMaps(io.ComfyNode):
         if maps is None:
             raise EditError(NOT_KEPT)
         heats = word_heat(maps, words, prompt == "edited", layers)
-        size = tuple(image.shape[1:3]) if image is not None else tuple(PIXELS * side for side in maps.size)
-        top = max(float(heat.values.max()) for heat in heats)
-        pictures, masks = [], []
-        for heat in heats:
-            batch = len(heat.values)
-            # Pictures lie edit after edit, each with the whole batch; a single one serves them all.
-            first = max(heat.prompt - 1, 0) * batch
-            for number, values in enumerate(enlarged(heat.values, size)):
-                shown = heat_colours(values / top)
-                if image is not None:
-                    shown = overlay(image[(first + number) % len(image)], values / top)
-                scale = Scale("attention", f"{top:.3f}")
-                pictures.append(captioned(to_pillow(shown), _caption(heat, number, batch, maps), scale))
-                masks.append(values / values.max().clamp(min=1e-12))
-        return io.NodeOutput(to_tensor(pictures), torch.stack(masks))
+        size = tuple(image.shape[1:3]) if image is not None else maps.size
+        return io.NodeOutput(to_tensor(heat_pictures(maps, heats, size, image)), heat_masks(heats, size))
 
 
 NOT_KEPT = (
     "maps is empty: P2PSampler keeps maps only where its maps output is connected, and its last run was before. "
     "Change its seed, or any other of its inputs, and queue again."
 )
-
-
-def _caption(heat, image: int, batch: int, maps) -> list[tuple[str, bool]]:
-    caption = [(heat.label, True)]
-    if heat.prompt and len(maps.edits) > 1:
-        caption.append((f"edit {heat.prompt}", False))
-    if batch > 1:
-        caption.append((f"picture {image + 1}", False))
-    return [*caption, (heat.blocks, False)] if heat.blocks else caption

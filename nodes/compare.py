@@ -1,10 +1,15 @@
+"""P2PCompare: source and edits beside each other, on the canvas and as a picture."""
+
 import torch
 from comfy_api.latest import io, ui
 
 from ..p2p_core.errors import EditError
-from ..p2p_core.show.comparison import changed_words, difference, every_word_heat, with_weights
-from ..p2p_core.show.sheets import Scale, Sheet, enlarged, heat_colours, to_pillow, to_tensor
-from .wire import P2PEdit, P2PMaps, checked, schema
+from ..p2p_core.show.comparison import changed_words, difference_heat, with_weights
+from ..p2p_core.show.heat import word_layers
+from ..p2p_core.show.pictures import to_tensor
+from ..p2p_core.show.sheets import comparison_sheet
+from .checks import checked
+from .schema import P2PEdit, P2PMaps, schema
 
 
 class P2PCompare(io.ComfyNode):
@@ -53,11 +58,7 @@ class P2PCompare(io.ComfyNode):
     def execute(cls, source, edited, maps=None, edit=None) -> io.NodeOutput:
         prompts = _prompts(maps, edit)
         _check(source, edited, prompts, edit)
-        batch = len(source)
-        differences = difference(source.repeat(len(edited) // batch, 1, 1, 1), edited)
-        # A floor under the scale: rounding is not to shine as the greatest difference there is.
-        top = max(float(differences.max()), 0.05)
-        heats = heat_colours(differences / top)
+        heats, top = difference_heat(source, edited)
         words = [changed_words(prompts[0], prompt) for prompt in prompts]
         shown = {
             "p2p_source": _temporary(source),
@@ -72,13 +73,13 @@ class P2PCompare(io.ComfyNode):
         }
         if edit is not None:
             words = [words[0], *map(with_weights, words[1:], edit.variants)]
-        sheet = _sheet(source, edited, heats, words, top)
+        sheet = comparison_sheet(source, edited, heats, words, top)
         return io.NodeOutput(to_tensor([sheet]), ui=shown)
 
 
 def _prompts(maps, edit) -> list:
     if maps is not None:
-        return [maps.source.prompt, *(kept.prompt for kept in maps.edits)]
+        return [maps.source.prompt, *(kept.prompt for kept in maps.variants)]
     return [edit.source, *(variant.prompt for variant in edit.variants)] if edit is not None else []
 
 
@@ -105,37 +106,11 @@ def _check(source: torch.Tensor, edited: torch.Tensor, prompts: list, edit) -> N
             )
 
 
-def _temporary(images: torch.Tensor) -> list[dict]:
+def _temporary(images) -> list[dict]:
     return ui.ImageSaveHelper.save_images(images, "p2p_compare", io.FolderType.temp, None, compress_level=1)
 
 
 def _word_heat(maps, size: tuple[int, int]) -> list[dict]:
-    entries, pictures = [], []
-    places = [[w for w, word in enumerate(p.words()) if not word.is_mark] for p in _prompts(maps, None)]
-    heats = every_word_heat(maps)
-    top = max((float(heat.values.max()) for heat in heats), default=1.0)
-    for heat in heats:
-        word = places[heat.prompt].pop(0)
-        for image, values in enumerate(enlarged(heat.values / top, size)):
-            # Clear where the word is not, so that the picture shows through.
-            pictures.append(torch.cat([heat_colours(values), (0.15 + 0.75 * values.clamp(0, 1))[..., None]], -1))
-            entries.append({"prompt": heat.prompt, "word": word, "image": image, "top": top})
-    for entry, file in zip(entries, _temporary(pictures) if pictures else []):
-        entry["file"] = file
-    return entries
-
-
-def _sheet(source, edited, heats, words, top: float):
-    """A row for each source picture: source, edit and difference, or with several edits the differences below."""
-    batch, edits = len(source), len(edited) // len(source)
-    pictures, shades = [to_pillow(image) for image in edited], [to_pillow(image) for image in heats]
-    columns = words or [[("source", False)], *([(f"edit {i + 1}", False)] for i in range(edits))]
-    cells = []
-    for b, image in enumerate(source):
-        if edits == 1:
-            cells.append([to_pillow(image), pictures[b], shades[b]])
-        else:
-            cells += [[to_pillow(image), *pictures[b::batch]], [None, *shades[b::batch]]]
-    if edits == 1:
-        columns = [*columns, [("difference", False)]]
-    return Sheet(cells, columns, scale=Scale("difference of the pictures", f"{top:.2f}")).draw()
+    layers = word_layers(maps, size)
+    files = _temporary([picture for _, picture in layers]) if layers else []
+    return [{**described, "file": file} for (described, _), file in zip(layers, files)]

@@ -1,7 +1,10 @@
+"""P2PDemoModel: the small model that comes with the pack."""
+
 from comfy_api.latest import io
 
 from ..p2p_core.hosts.comfy import load_demo
-from .wire import checked, schema
+from .checks import checked
+from .schema import schema
 
 
 class P2PDemoModel(io.ComfyNode):

@@ -1,11 +1,14 @@
+"""AttentionInjectSchedule: when, how strongly and in which layers the edit takes the source's attention."""
+
 from comfy_api.latest import io
 
+from ..p2p_core.layers import parse_blocks
 from ..p2p_core.schedule import RAMPS, SELF_LAYERS, SELF_MODES, InjectSchedule, Window, parse_word_windows
-from .wire import P2PEdit, checked, schema
+from .checks import checked
+from .inputs import fraction_input
+from .schema import P2PEdit, schema
 
-
-def _fraction(name: str, default: float, tooltip: str, optional: bool = False) -> io.Float.Input:
-    return io.Float.Input(name, default=default, min=0.0, max=1.0, step=0.01, tooltip=tooltip, optional=optional)
+DEFAULT = InjectSchedule()
 
 
 class AttentionInjectSchedule(io.ComfyNode):
@@ -21,16 +24,38 @@ class AttentionInjectSchedule(io.ComfyNode):
             search_aliases=["attention injection", "cross replace steps", "self replace steps"],
             inputs=[
                 P2PEdit.Input("edit", tooltip="The edit to schedule, with all its edited prompts so far."),
-                _fraction("cross_start", 0.0, "Start of cross-attention injection: where each word is."),
-                _fraction("cross_end", 0.8, "End of cross-attention injection. Lower it to show new words more."),
-                _fraction("self_start", 0.0, "Start of self-attention injection: layout and shapes."),
-                _fraction("self_end", 0.4, "End of self-attention injection. Lower it if the old shape stays."),
-                _fraction("cross_strength", 1.0, "Part of each cross-attention map that is the source's.", True),
-                _fraction("self_strength", 1.0, "Part of each self-attention map that is the source's.", True),
+                fraction_input(
+                    "cross_start", DEFAULT.cross_window.start, "Start of cross-attention injection: where each word is."
+                ),
+                fraction_input(
+                    "cross_end",
+                    DEFAULT.cross_window.end,
+                    "End of cross-attention injection. Lower it to show new words more.",
+                ),
+                fraction_input(
+                    "self_start", DEFAULT.self_window.start, "Start of self-attention injection: layout and shapes."
+                ),
+                fraction_input(
+                    "self_end",
+                    DEFAULT.self_window.end,
+                    "End of self-attention injection. Lower it if the old shape stays.",
+                ),
+                fraction_input(
+                    "cross_strength",
+                    DEFAULT.cross_strength,
+                    "Part of each cross-attention map that is the source's.",
+                    True,
+                ),
+                fraction_input(
+                    "self_strength",
+                    DEFAULT.self_strength,
+                    "Part of each self-attention map that is the source's.",
+                    True,
+                ),
                 io.Combo.Input(
                     "ramp",
                     options=list(RAMPS),
-                    default="constant",
+                    default=DEFAULT.ramp,
                     optional=True,
                     tooltip=(
                         "How the strength falls over a window: not at all, or from 1 to 0, linearly or as a cosine."
@@ -39,7 +64,7 @@ class AttentionInjectSchedule(io.ComfyNode):
                 io.Combo.Input(
                     "self_layers",
                     options=list(SELF_LAYERS),
-                    default="half",
+                    default=DEFAULT.self_layers,
                     optional=True,
                     tooltip=(
                         "Layers of self-attention injection: all, or those at half or a quarter of the latent's "
@@ -49,7 +74,7 @@ class AttentionInjectSchedule(io.ComfyNode):
                 io.Combo.Input(
                     "self_mode",
                     options=list(SELF_MODES),
-                    default="map",
+                    default=DEFAULT.self_mode,
                     optional=True,
                     tooltip=(
                         "What self-attention takes from the source: its map (layout), its keys and values "
@@ -76,29 +101,14 @@ class AttentionInjectSchedule(io.ComfyNode):
     @classmethod
     @checked
     def execute(
-        cls,
-        edit,
-        cross_start,
-        cross_end,
-        self_start,
-        self_end,
-        cross_strength=1.0,
-        self_strength=1.0,
-        ramp="constant",
-        self_layers="half",
-        self_mode="map",
-        blocks="",
-        word_windows="",
+        cls, edit, cross_start, cross_end, self_start, self_end, blocks="", word_windows="", **settings
     ) -> io.NodeOutput:
+        """`settings` are those that InjectSchedule has under the same name."""
         schedule = InjectSchedule(
             cross_window=Window(cross_start, cross_end, "cross"),
             self_window=Window(self_start, self_end, "self"),
-            cross_strength=cross_strength,
-            self_strength=self_strength,
-            ramp=ramp,
-            self_layers=self_layers,
-            self_mode=self_mode,
-            blocks=blocks,
+            blocks=parse_blocks(blocks),
             word_windows=parse_word_windows(word_windows),
+            **settings,
         )
         return io.NodeOutput(edit.schedule(schedule))

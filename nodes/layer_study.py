@@ -1,11 +1,17 @@
+"""P2PLayerStudy: which groups of layers hold the picture together, measured and drawn."""
+
 from comfy_api.latest import io
 
 from ..p2p_core.hosts.comfy import Sampling, attention_layers, sample_batches
 from ..p2p_core.show.charts import study_chart
-from ..p2p_core.show.sheets import Sheet, to_pillow, to_tensor
-from ..p2p_core.trials.study import ATTENTIONS, EVERYTHING, GROUPINGS, findings, groups, study, table
-from .sampling_inputs import decode, how_it_is_sampled, in_what_parts, what_is_tried
-from .wire import checked, schema
+from ..p2p_core.show.comparison import both_prompts
+from ..p2p_core.show.pictures import to_tensor
+from ..p2p_core.show.sheets import study_sheet
+from ..p2p_core.trials.study import ATTENTIONS, GROUPINGS, findings, group_layers, study, table
+from .checks import checked
+from .decode import decode
+from .inputs import batch_inputs, ksampler_inputs, trial_inputs
+from .schema import schema
 
 
 class P2PLayerStudy(io.ComfyNode):
@@ -20,8 +26,8 @@ class P2PLayerStudy(io.ComfyNode):
             ),
             search_aliases=["ablation", "which layers", "blocks"],
             inputs=[
-                *what_is_tried(),
-                *how_it_is_sampled(),
+                *trial_inputs(),
+                *ksampler_inputs(),
                 io.Combo.Input(
                     "by",
                     options=list(GROUPINGS),
@@ -34,7 +40,7 @@ class P2PLayerStudy(io.ComfyNode):
                     default="both",
                     tooltip="Which attention is injected in all of the trials: the edit's both, or one of them.",
                 ),
-                *in_what_parts(),
+                *batch_inputs(),
             ],
             outputs=[
                 io.String.Output(
@@ -54,37 +60,20 @@ class P2PLayerStudy(io.ComfyNode):
         negative,
         latent_image,
         vae,
-        seed,
-        steps,
         cfg,
-        sampler_name,
-        scheduler,
-        denoise,
         by,
         attention,
         trajectory="dual",
         rows_at_once=8,
+        **sampling,
     ) -> io.NodeOutput:
-        parts = groups(attention_layers(model), by, *latent_image["samples"].shape[-2:])
-        trials = study(edit, parts, attention)
-        sampling = Sampling(seed, steps, sampler_name, scheduler, denoise)
-        source, edited = sample_batches(model, trials, negative, cfg, latent_image, sampling, trajectory, rows_at_once)
+        groups = group_layers(attention_layers(model), by, *latent_image["samples"].shape[-2:])
+        trials = study(edit, groups, attention)
+        source, edited = sample_batches(
+            model, trials, negative, cfg, latent_image, Sampling(**sampling), trajectory, rows_at_once
+        )
         before, after = decode(vae, source), decode(vae, edited)
-        found = findings(parts, before, after)
-        title = "  →  ".join(dict.fromkeys((edit.source.text, edit.variants[0].prompt.text)))
-        chart = study_chart(found, title)
-        return io.NodeOutput(table(found), to_tensor([chart]), to_tensor([_sheet(before, after, parts, title)]))
-
-
-def _sheet(before, after, parts, title: str):
-    """The first picture of the batch: a row for each group, after one for all layers."""
-    source, pictures = to_pillow(before[0]), [to_pillow(image) for image in after[:: len(before)]]
-    every, nothing, *rest = pictures
-    cells = [[source, every, nothing], *([None, *pair] for pair in zip(rest[: len(parts)], rest[len(parts) :]))]
-    captions = [EVERYTHING, *(part.label for part in parts)]
-    return Sheet(
-        cells,
-        columns=[[("source", True)], [("injected only here", False)], [("everywhere but here", False)]],
-        rows=[[(caption, False)] for caption in captions],
-        title=title,
-    ).draw()
+        found, title = findings(groups, before, after), both_prompts(edit)
+        # Measured are all pictures of the batch, shown is the first.
+        sheet = study_sheet(before[0], after[:: len(before)], [group.label for group in groups], title)
+        return io.NodeOutput(table(found), to_tensor([study_chart(found, title)]), to_tensor([sheet]))

@@ -1,6 +1,13 @@
+"""AttentionLocalBlend: where the edit may change the picture."""
+
 from comfy_api.latest import io
 
-from .wire import P2PEdit, checked, schema
+from ..p2p_core.blend import LocalBlend
+from .checks import checked
+from .inputs import fraction_input
+from .schema import P2PEdit, schema
+
+DEFAULT = LocalBlend()
 
 
 class AttentionLocalBlend(io.ComfyNode):
@@ -22,21 +29,13 @@ class AttentionLocalBlend(io.ComfyNode):
                 io.String.Input(
                     "edit_words", default="", tooltip="Words of the edited prompt whose place may change, e.g. dog."
                 ),
-                io.Float.Input(
+                fraction_input(
                     "threshold",
-                    default=0.3,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="How strong the attention has to be, relative to its maximum. Higher is a smaller area.",
+                    DEFAULT.threshold,
+                    "How strong the attention has to be, relative to its maximum. Higher is a smaller area.",
                 ),
-                io.Float.Input(
-                    "start",
-                    default=0.2,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="Fraction of the steps before which the whole picture may change.",
+                fraction_input(
+                    "start", DEFAULT.start, "Fraction of the steps before which the whole picture may change."
                 ),
                 io.String.Input(
                     "subtract_words", default="", optional=True, tooltip="Words whose place is taken out of the area."

@@ -1,10 +1,13 @@
+"""P2PModelReport: what attention layers a model has."""
+
 from comfy_api.latest import io
 
-from ..p2p_core.hosts.comfy import attention_layers
+from ..p2p_core.hosts.comfy import architecture_of
 from ..p2p_core.show.charts import model_picture
-from ..p2p_core.show.report import PIXELS, model_report
-from ..p2p_core.show.sheets import to_tensor
-from .wire import checked, schema
+from ..p2p_core.show.pictures import to_tensor
+from ..p2p_core.show.report import model_report
+from .checks import checked
+from .schema import schema
 
 
 class P2PModelReport(io.ComfyNode):
@@ -48,10 +51,8 @@ class P2PModelReport(io.ComfyNode):
     @classmethod
     @checked
     def execute(cls, model, width=512, height=512) -> io.NodeOutput:
-        layers, name = (
-            attention_layers(model),
-            type(model.model.model_config).__name__.strip("_").removesuffix("Config"),
-        )
-        size = height // PIXELS, width // PIXELS
-        picture = model_picture(layers, f"{name}: attention at {width} x {height} pixels", *size)
-        return io.NodeOutput(model_report(layers, name, *size), to_tensor([picture]))
+        architecture = architecture_of(model)
+        name = type(model.model.model_config).__name__.strip("_").removesuffix("Config")
+        size = height // architecture.pixels, width // architecture.pixels
+        picture = model_picture(architecture.layers, f"{name}: attention at {width} x {height} pixels", *size)
+        return io.NodeOutput(model_report(architecture, name, *size), to_tensor([picture]))

@@ -1,3 +1,5 @@
+"""PromptPairAlign: a source prompt and an edited one, paired token by token."""
+
 from comfy_api.latest import io
 
 from ..p2p_core.alignment import MODES
@@ -6,7 +8,8 @@ from ..p2p_core.errors import EditError
 from ..p2p_core.hosts.comfy import encode
 from ..p2p_core.hosts.comfy.conditioning import stack
 from ..p2p_core.show.alignment import describe
-from .wire import P2PEdit, checked, schema
+from .checks import checked
+from .schema import P2PEdit, schema
 
 
 class PromptPairAlign(io.ComfyNode):

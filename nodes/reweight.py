@@ -1,6 +1,10 @@
+"""AttentionReweight: words of the edited prompt, stronger or weaker."""
+
 from comfy_api.latest import io
 
-from .wire import P2PEdit, checked, schema
+from .checks import checked
+from .inputs import fraction_input
+from .schema import P2PEdit, schema
 
 
 class AttentionReweight(io.ComfyNode):
@@ -33,10 +37,8 @@ class AttentionReweight(io.ComfyNode):
                     round=0.001,
                     tooltip="1 changes nothing, 2 doubles, 0 removes, below 0 turns away. Try 2 to 5, or -2 to -10.",
                 ),
-                io.Float.Input(
-                    "start", default=0.0, min=0.0, max=1.0, step=0.01, tooltip="First step, as a fraction of all steps."
-                ),
-                io.Float.Input("end", default=1.0, min=0.0, max=1.0, step=0.01, tooltip="End of the window, likewise."),
+                fraction_input("start", 0.0, "First step, as a fraction of all steps."),
+                fraction_input("end", 1.0, "End of the window, likewise."),
             ],
             outputs=[P2PEdit.Output("edit_out", display_name="edit", tooltip="The edit with its words reweighted.")],
         )

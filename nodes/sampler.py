@@ -1,12 +1,14 @@
+"""P2PSampler and P2PGuider: source and edits, sampled side by side."""
+
 import torch
 from comfy_api.latest import io
 
 from ..p2p_core.hosts.comfy import EditGuider, Sampling, sample
-from ..p2p_core.rows import TRAJECTORIES
+from .checks import checked
+from .inputs import cfg_input, guider_inputs, ksampler_inputs, latent_input, trajectory_input
 from .note import show_note
-from .sampling_inputs import how_it_is_sampled, how_strongly_it_is_guided, what_is_guided, where_it_starts
+from .schema import P2PMaps, schema
 from .wanted import is_connected, is_wanted_now
-from .wire import P2PMaps, checked, schema
 
 MAPS_OUTPUT = 2
 
@@ -23,18 +25,12 @@ class P2PSampler(io.ComfyNode):
             ),
             search_aliases=["ksampler", "cross attention control"],
             inputs=[
-                *what_is_guided(),
-                where_it_starts(),
-                *how_it_is_sampled(),
-                io.Combo.Input(
-                    "trajectory",
-                    options=list(TRAJECTORIES),
-                    default="dual",
-                    optional=True,
-                    tooltip=(
-                        "dual: the source's attention comes from the source's own picture (the paper). shared: from "
-                        "the source's prompt on the edit's picture (CrossAttentionControl)."
-                    ),
+                *guider_inputs(),
+                latent_input(),
+                *ksampler_inputs(),
+                trajectory_input(
+                    "dual: the source's attention comes from the source's own picture (the paper). shared: from "
+                    "the source's prompt on the edit's picture (CrossAttentionControl)."
                 ),
                 io.Conditioning.Input(
                     "source",
@@ -66,28 +62,17 @@ class P2PSampler(io.ComfyNode):
     @classmethod
     @checked
     def execute(
-        cls,
-        model,
-        edit,
-        negative,
-        latent_image,
-        seed,
-        steps,
-        cfg,
-        sampler_name,
-        scheduler,
-        denoise,
-        trajectory="dual",
-        source=None,
-        edited=None,
+        cls, model, edit, negative, latent_image, cfg, trajectory="dual", source=None, edited=None, **sampling
     ) -> io.NodeOutput:
         keep_maps = is_connected(cls.hidden.prompt, cls.hidden.unique_id, MAPS_OUTPUT)
-        guider = EditGuider(model, edit, negative, cfg, source, edited, trajectory, keep_maps)
-        latents, run = sample(guider, latent_image, Sampling(seed, steps, sampler_name, scheduler, denoise))
+        guider = EditGuider(
+            model, edit, negative, cfg, source=source, edited=edited, trajectory=trajectory, keep_maps=keep_maps
+        )
+        latents, run = sample(guider, latent_image, Sampling(**sampling))
         show_note(run.note(), cls.hidden.unique_id)
         batch = len(latent_image["samples"])
         rest = {key: value for key, value in latent_image.items() if key != "batch_index"}
-        masks = torch.nn.functional.interpolate(run.masks()[:, None], scale_factor=8)[:, 0]
+        masks = torch.nn.functional.interpolate(run.masks()[:, None], scale_factor=guider.architecture.pixels)[:, 0]
         return io.NodeOutput(
             {**latent_image, "samples": latents[:batch]}, {**rest, "samples": latents[batch:]}, run.maps(), masks
         )
@@ -101,7 +86,7 @@ class P2PGuider(io.ComfyNode):
             display_name="P2P Guider",
             description="An edit as a guider, for SamplerCustomAdvanced: its output is the batch [source, edits...].",
             search_aliases=["custom sampler"],
-            inputs=[*what_is_guided(), how_strongly_it_is_guided()],
+            inputs=[*guider_inputs(), cfg_input()],
             outputs=[io.Guider.Output("guider", display_name="guider", tooltip="For SamplerCustomAdvanced.")],
         )
 

@@ -1,10 +1,16 @@
+"""P2PSweep: a grid of the pictures that values of one or two settings give."""
+
 from comfy_api.latest import io
 
 from ..p2p_core.hosts.comfy import Sampling, sample_batches
-from ..p2p_core.show.sheets import Sheet, to_pillow, to_tensor
+from ..p2p_core.show.comparison import both_prompts
+from ..p2p_core.show.pictures import to_tensor
+from ..p2p_core.show.sheets import sweep_sheet
 from ..p2p_core.trials.sweep import NOTHING, PARAMETERS, grid, read_axis
-from .sampling_inputs import decode, how_it_is_sampled, in_what_parts, what_is_tried
-from .wire import checked, schema
+from .checks import checked
+from .decode import decode
+from .inputs import batch_inputs, ksampler_inputs, trial_inputs
+from .schema import schema
 
 
 class P2PSweep(io.ComfyNode):
@@ -19,8 +25,8 @@ class P2PSweep(io.ComfyNode):
             ),
             search_aliases=["xy plot", "grid", "parameter search"],
             inputs=[
-                *what_is_tried(),
-                *how_it_is_sampled(),
+                *trial_inputs(),
+                *ksampler_inputs(),
                 io.Combo.Input(
                     "x_parameter",
                     options=list(PARAMETERS),
@@ -54,7 +60,7 @@ class P2PSweep(io.ComfyNode):
                     optional=True,
                     tooltip="Words of the edited prompt, if y_parameter is word weight; as in AttentionReweight.",
                 ),
-                *in_what_parts(),
+                *batch_inputs(),
             ],
             outputs=[
                 io.Image.Output(
@@ -80,12 +86,7 @@ class P2PSweep(io.ComfyNode):
         negative,
         latent_image,
         vae,
-        seed,
-        steps,
         cfg,
-        sampler_name,
-        scheduler,
-        denoise,
         x_parameter,
         x_values,
         y_parameter,
@@ -94,27 +95,14 @@ class P2PSweep(io.ComfyNode):
         y_words="",
         trajectory="dual",
         rows_at_once=8,
+        **sampling,
     ) -> io.NodeOutput:
         x = read_axis("x", x_parameter, x_values, x_words)
         y = read_axis("y", y_parameter, y_values, y_words)
-        sampling = Sampling(seed, steps, sampler_name, scheduler, denoise)
         source, edited = sample_batches(
-            model, grid(edit, x, y), negative, cfg, latent_image, sampling, trajectory, rows_at_once
+            model, grid(edit, x, y), negative, cfg, latent_image, Sampling(**sampling), trajectory, rows_at_once
         )
-        batch, prompts = len(source), (edit.source.text, edit.variants[0].prompt.text)
         before, after = decode(vae, source), decode(vae, edited)
-        sheets = [_sheet(before[b], after[b::batch], x, y, prompts) for b in range(batch)]
+        batch, title = len(source), both_prompts(edit)
+        sheets = [sweep_sheet(before[b], after[b::batch], x.captions(), y.captions(), title) for b in range(batch)]
         return io.NodeOutput(to_tensor(sheets), {"samples": source}, {"samples": edited})
-
-
-def _sheet(source, cells, x, y, prompts: tuple[str, str]):
-    """The grid, and left of its first row the source."""
-    columns, rows = len(x.values), len(y.values)
-    pictures = [to_pillow(cell) for cell in cells]
-    grid = [pictures[row * columns : (row + 1) * columns] for row in range(rows)]
-    return Sheet(
-        [[to_pillow(source) if row == 0 else None, *cells] for row, cells in enumerate(grid)],
-        columns=[[("source", True)], *([(caption, False)] for caption in x.captions())],
-        rows=[[(caption, False)] for caption in y.captions()] if rows > 1 else [],
-        title="  →  ".join(dict.fromkeys(prompts)),
-    ).draw()

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from functools import cached_property
 
 import torch
 
 from .errors import EditError
-from .tokens import Prompt, Word
+from .tokens import Prompt, Stream, Word
 
 MODES = ("auto", "replace", "refine", "sequence")
 
@@ -42,6 +43,7 @@ class Alignment:
     edit_length: int
     links: tuple[Link, ...]
 
+    @cached_property
     def matrix(self) -> torch.Tensor:
         """`A`, float64 [source_length, edit_length], entries in [0, 1]."""
         a = torch.zeros(self.source_length, self.edit_length, dtype=torch.float64)
@@ -51,6 +53,7 @@ class Alignment:
                     a[s, e] += 1 / len(link.edits)
         return a
 
+    @cached_property
     def taken(self) -> torch.Tensor:
         """float64 [edit_length]: 1 where the edit's token takes the source's map, 0 where it keeps its own."""
         taken = torch.zeros(self.edit_length, dtype=torch.float64)
@@ -60,7 +63,7 @@ class Alignment:
 
 
 def align(source: Prompt, edit: Prompt, mode: str = "auto") -> Alignment:
-    """Align two prompts.
+    """Align two prompts, stream by stream.
 
     Modes:
         replace: word for word (the paper's AttentionReplace).
@@ -72,29 +75,35 @@ def align(source: Prompt, edit: Prompt, mode: str = "auto") -> Alignment:
     In every mode start maps to start, end-of-text to end-of-text and padding to padding.
 
     Raises:
-        EditError: `replace` with different numbers of words; an unknown mode.
+        EditError: `replace` with different numbers of words; an unknown mode; prompts of different encoders.
     """
     if mode not in MODES:
-        raise EditError(f"mode: '{mode}' is none of {', '.join(MODES)}.")
-    if mode == "sequence":
-        links = _sequence(source, edit)
-    else:
-        text = {"replace": _replace, "refine": _refine, "auto": _auto}[mode](source, edit)
-        links = [*text, *_specials(source, edit, keep_mass=mode == "replace")]
+        raise EditError("mode", f"'{mode}' is not one of: {', '.join(MODES)}.")
+    if len(source.streams) != len(edit.streams):
+        raise EditError("clip", "source and edit were read by different text encoders.", "Read both with one.")
+    links = [
+        Link(tuple(s + i for i in link.sources), tuple(e + j for j in link.edits), link.swapped)
+        for old, new, s, e in zip(source.streams, edit.streams, source.offsets, edit.offsets)
+        for link in _align(old, new, mode)
+    ]
     return Alignment(len(source), len(edit), tuple(sorted(links, key=lambda link: link.edits)))
 
 
-def identity(length: int) -> Alignment:
-    """Every token takes its own map: for rows that share one encoding."""
-    return Alignment(length, length, tuple(Link((i,), (i,)) for i in range(length)))
+def _align(source: Stream, edit: Stream, mode: str) -> list[Link]:
+    if mode == "sequence":
+        return _sequence(source, edit)
+    text = {"replace": _replace, "refine": _refine, "auto": _auto}[mode](source, edit)
+    return [*text, *_specials(source, edit, keep_mass=mode == "replace")]
 
 
-def _replace(source: Prompt, edit: Prompt) -> Iterator[Link]:
-    old, new = _split_at_marks(source.words()), _split_at_marks(edit.words())
+def _replace(source: Stream, edit: Stream) -> Iterator[Link]:
+    old, new = _split_at_marks(source.words), _split_at_marks(edit.words)
     if len(old) != len(new):
         raise EditError(
-            f"mode: 'replace' swaps word for word, but source_prompt has {len(old) - 1} words and edit_prompt "
-            f"{len(new) - 1}. Use 'auto' or 'refine', or write as many words in both."
+            "mode",
+            f"'replace' swaps word for word, but source_prompt has {len(old) - 1} words and edit_prompt "
+            f"{len(new) - 1}.",
+            "Use 'auto' or 'refine', or write as many words in both.",
         )
     for (old_word, old_marks), (new_word, new_marks) in zip(old, new):
         if old_word and new_word:
@@ -115,14 +124,14 @@ def _split_at_marks(words: Sequence[Word]) -> list[tuple[Word | None, list[Word]
     return split
 
 
-def _refine(source: Prompt, edit: Prompt) -> Iterator[Link]:
+def _refine(source: Stream, edit: Stream) -> Iterator[Link]:
     old, new = source.positions("text"), edit.positions("text")
     same = needleman_wunsch([source.tokens[i].id for i in old], [edit.tokens[j].id for j in new])
     return (Link((old[i],), (new[j],)) for i, j in same)
 
 
-def _auto(source: Prompt, edit: Prompt) -> Iterator[Link]:
-    old, new = source.words(), edit.words()
+def _auto(source: Stream, edit: Stream) -> Iterator[Link]:
+    old, new = source.words, edit.words
     anchors = needleman_wunsch([word.ids for word in old], [word.ids for word in new])
     i0 = j0 = 0
     for i, j in [*anchors, (len(old), len(new))]:
@@ -144,9 +153,9 @@ def _swap(old: Word, new: Word) -> Iterator[Link]:
         yield Link(old.positions, new.positions, swapped=True)
 
 
-def _sequence(source: Prompt, edit: Prompt) -> list[Link]:
+def _sequence(source: Stream, edit: Stream) -> list[Link]:
     # The kind is compared along with the id, since many encoders pad with the end-of-text token.
-    old, new = ([(t.kind, t.id) for t in prompt.tokens] for prompt in (source, edit))
+    old, new = ([(t.kind, t.id) for t in stream.tokens] for stream in (source, edit))
     runs = SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
     return [
         Link((i,), (j,), swapped=tag == "replace")
@@ -180,7 +189,7 @@ def needleman_wunsch(old: Sequence, new: Sequence) -> list[tuple[int, int]]:
     return pairs[::-1]
 
 
-def _specials(source: Prompt, edit: Prompt, keep_mass: bool) -> Iterator[Link]:
+def _specials(source: Stream, edit: Stream, keep_mass: bool) -> Iterator[Link]:
     for kind in ("start", "end"):
         yield from _pair(source.positions(kind), edit.positions(kind), keep_mass)
     old = source.positions("pad")
@@ -194,7 +203,7 @@ def _specials(source: Prompt, edit: Prompt, keep_mass: bool) -> Iterator[Link]:
             spare = []
 
 
-def _padding_for(position: int, old: Sequence[int], source: Prompt, edit: Prompt) -> int:
+def _padding_for(position: int, old: Sequence[int], source: Stream, edit: Stream) -> int:
     """The source's padding for one of the edit's.
 
     Padding is encoded by its place in the chunk, so it is the same place of the same chunk, as in the

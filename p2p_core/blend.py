@@ -60,5 +60,15 @@ def fit_mask(mask: torch.Tensor, batch: int, size: tuple[int, int]) -> torch.Ten
 
 
 def limit(prediction: torch.Tensor, source: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """x_s + m (x_e - x_s): the edit's prediction where the mask is 1, the source's where it is 0, to the bit."""
-    return torch.lerp(source, prediction, mask.to(prediction).expand_as(prediction))
+    """x_s + m (x_e - x_s): the edit's prediction where the mask is 1, the source's where it is 0, to the bit.
+
+    Args:
+        prediction, source: [batch, channels, height, width], or with a frame axis before the height.
+        mask: [batch, 1, height, width].
+    """
+    return torch.lerp(source, prediction, over(mask.to(prediction), prediction).expand_as(prediction))
+
+
+def over(mask: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
+    """A mask [batch, 1, height, width] with as many axes as latents that may have one of frames."""
+    return mask.view(len(mask), *[1] * (latents.ndim - 3), *mask.shape[-2:])

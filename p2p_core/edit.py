@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+
+import torch
 
 from .alignment import Alignment, align
 from .blend import LocalBlend
 from .errors import EditError
+from .layers import Layer
 from .schedule import InjectSchedule, Window
-from .tokens import Prompt, find_words, split_phrases
+from .tokens import Prompt, find_words
+from .words import split_phrases
 
 
 @dataclass(frozen=True)
@@ -50,14 +54,18 @@ class Variant:
 class Edit:
     """A source prompt and one or more edits of it. Every method returns a new Edit.
 
-    What is set, is set for the variants there are; one that is added later starts from the defaults.
+    Settings apply to the variants added so far; one that is added later starts from the defaults.
     """
 
     source: Prompt
     variants: tuple[Variant, ...] = ()
 
     def add(self, prompt: Prompt, mode: str = "auto") -> Edit:
-        """One more edited prompt. Raises EditError where `mode` can't align it."""
+        """One more edited prompt.
+
+        Raises:
+            EditError: `mode` can't align it.
+        """
         return replace(self, variants=(*self.variants, Variant(prompt, align(self.source, prompt, mode))))
 
     def reweight(self, words: str, scale: float, start: float = 0.0, end: float = 1.0) -> Edit:
@@ -67,13 +75,13 @@ class Edit:
             EditError: no words, a word in none of the edit prompts, a scale that is no number.
         """
         if not math.isfinite(scale):
-            raise EditError(f"scale is {scale}: it has to be a number.")
+            raise EditError("scale", f"{scale} is not a number.")
         phrases = split_phrases(words)
         if not phrases:
-            raise EditError("words is empty: name the words of the edit prompt to reweight.")
+            raise EditError("words", "it is empty.", "Name the words of the edit prompt to reweight.")
         window = Window(start, end)
         variants = []
-        for variant, found in zip(self.variants, find_words(self._edited(), phrases, "words")):
+        for variant, found in zip(self.variants, find_words(self._prompts, phrases, "words")):
             # The same token named twice is one token, not a weight squared.
             positions = _flat(found)
             reweights = (*variant.reweights, Reweight(words, positions, scale, window)) if positions else ()
@@ -81,11 +89,15 @@ class Edit:
         return replace(self, variants=tuple(variants))
 
     def schedule(self, schedule: InjectSchedule) -> Edit:
-        """Set windows and strengths. Raises EditError for a word window of a word that isn't there."""
+        """Set windows and strengths.
+
+        Raises:
+            EditError: a word window of a word that isn't there.
+        """
         variants = list(self.variants)
         windows: list[list] = [[] for _ in variants]
         for line in schedule.word_windows:
-            found = find_words(self._edited(), split_phrases(line.words), "word_windows")
+            found = find_words(self._prompts, split_phrases(line.words), "word_windows")
             for own, places in zip(windows, found):
                 positions = _flat(places)
                 if positions:
@@ -105,7 +117,7 @@ class Edit:
         threshold: float = 0.3,
         start: float = 0.2,
         subtract_words: str = "",
-        mask: Any = None,
+        mask: torch.Tensor | None = None,
     ) -> Edit:
         """Limit the edits to where the words are; edits with none of `edit_words` stay as they were.
 
@@ -116,34 +128,60 @@ class Edit:
             EditError: neither words nor mask, words that aren't there, numbers out of range.
         """
         if not 0 <= threshold <= 1:
-            raise EditError(f"threshold is {threshold}: it goes from 0 to 1.")
+            raise EditError("threshold", f"{threshold} is out of range: it goes from 0 to 1.")
         Window(start, 1.0)
         in_source, in_edit, subtract = map(split_phrases, (source_words, edit_words, subtract_words))
         if not in_source and not in_edit and mask is None:
-            raise EditError("source_words and edit_words are empty and no mask is connected: nothing says where.")
-        of_source = find_words([self.source], in_source, "source_words")[0]
-        of_edits = find_words(self._edited(), in_edit, "edit_words")
-        out = find_words([self.source, *self._edited()], subtract, "subtract_words")
-        variants = tuple(
-            replace(
-                variant,
-                blend=LocalBlend(
+            raise EditError(
+                "source_words and edit_words", "they are empty, and there is no mask: nothing says where to edit."
+            )
+        (of_source,) = find_words([self.source], in_source, "source_words")
+        of_edits = find_words(self._prompts, in_edit, "edit_words")
+        out_of_source, *out_of_edits = find_words([self.source, *self._prompts], subtract, "subtract_words")
+        variants = []
+        for variant, inside, outside in zip(self.variants, of_edits, out_of_edits):
+            if inside or not in_edit:
+                blend = LocalBlend(
                     source_positions=_flat(of_source),
-                    edit_positions=_flat(found),
-                    source_subtract=_flat(out[0]),
-                    edit_subtract=_flat(out[1 + i]),
+                    edit_positions=_flat(inside),
+                    source_subtract=_flat(out_of_source),
+                    edit_subtract=_flat(outside),
                     threshold=threshold,
                     start=start,
                     mask=mask,
-                ),
-            )
-            if found or not in_edit
-            else variant
-            for i, (variant, found) in enumerate(zip(self.variants, of_edits))
-        )
-        return replace(self, variants=variants)
+                )
+                variant = replace(variant, blend=blend)
+            variants.append(variant)
+        return replace(self, variants=tuple(variants))
 
-    def _edited(self) -> list[Prompt]:
+    def on(self, layers: Sequence[Layer]) -> Edit:
+        """The edit as it is meant for a model with these layers; see InjectSchedule.on."""
+        variants = (replace(variant, schedule=variant.schedule.on(layers)) for variant in self.variants)
+        return replace(self, variants=tuple(variants))
+
+    def why_nothing(self, layers: Sequence[Layer], steps: int) -> str:
+        """Why a run of so many steps edited nothing, a sentence. The edit is one that is `on` these layers."""
+        schedules = [variant.schedule for variant in self.variants]
+        if not any(schedule.cross_strength or schedule.self_strength for schedule in schedules):
+            return "its strengths are 0, and no word is reweighted."
+        open_at = [
+            (schedule, part)
+            for variant, schedule in zip(self.variants, schedules)
+            for step in range(steps)
+            for part, strengths in (
+                ("text", schedule.cross_strengths(len(variant.prompt), step, steps)),
+                ("image", [schedule.self_strength_at(step, steps)]),
+            )
+            if any(strengths)
+        ]
+        if not open_at:
+            return f"none of the {steps} steps lies in a window, and no word is reweighted."
+        if not any(schedule.injects(layer, part) for schedule, part in open_at for layer in layers):
+            return "blocks and self_layers leave out every layer for which a window is open, and no word is reweighted."
+        return "no word of the edit prompt takes its attention from the source, and none is reweighted."
+
+    @property
+    def _prompts(self) -> list[Prompt]:
         return [variant.prompt for variant in self.variants]
 
 

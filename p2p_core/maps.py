@@ -9,14 +9,17 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 import torch.nn.functional as F
 
-from .attention import Attend, Pair, edited_attention
+from .architecture import Architecture
+from .attention import Attend, Call, Pair, edited_attention
+from .edit import Edit
 from .errors import EditError
 from .layers import Layer, halved, parse_blocks
+from .rows import Rows
 from .tokens import Prompt
 
 
@@ -47,7 +50,9 @@ class PromptMaps:
         ranges = parse_blocks(blocks, "layers")
         chosen = [n for n in self.blocks if not ranges or any(r.holds(*_block(n)) for r in ranges)]
         if not chosen or any(not any(r.holds(*_block(n)) for n in chosen) for r in ranges):
-            raise EditError(f"layers: no maps of '{blocks}' were kept. There are: {', '.join(self.blocks) or 'none'}.")
+            raise EditError(
+                "layers", f"no maps of '{blocks}' were kept.", f"There are: {', '.join(self.blocks) or 'none'}."
+            )
         columns = [self.positions.index(i) for i in positions]
         size = max((self.blocks[name].shape[-2:] for name in chosen), key=lambda hw: hw[0] * hw[1])
         total = sum(
@@ -59,10 +64,15 @@ class PromptMaps:
 
 @dataclass(frozen=True)
 class AttentionMaps:
-    """The maps of a run: of the source prompt and of each edit prompt. `size` is the latent's."""
+    """The maps of a run.
+
+    Attributes:
+        source, variants: of the source prompt, and of each edited one.
+        size: the picture's height and width in pixels.
+    """
 
     source: PromptMaps
-    edits: tuple[PromptMaps, ...]
+    variants: tuple[PromptMaps, ...]
     size: tuple[int, int]
 
 
@@ -82,84 +92,126 @@ def grid(queries: int, height: int, width: int) -> tuple[int, int]:
         if math.prod(size) == queries:
             return size
     raise EditError(
-        f"Attention maps can't be laid out: a layer has {queries} places for a latent of {height} x {width}. "
-        "Another node resizes the picture inside the model (Deep Shrink does); take it out, or use no words "
-        "in AttentionLocalBlend and no P2PAttentionMaps."
+        "model",
+        f"attention maps can't be laid out: a layer has {queries} places for a latent of {height} x {width}. "
+        "Another node resizes the picture inside the model (Deep Shrink does).",
+        "Take it out, or use no words in a local blend and keep no maps.",
     )
 
 
 def word_maps(
-    q: torch.Tensor,
-    k: torch.Tensor,
-    tokens: Sequence[tuple[slice, int, Sequence[int]]],
-    pairs: Sequence[Pair],
-    heads: int,
-    attend: Attend,
+    call: Call, tokens: Sequence[tuple[slice, int, Sequence[int]]], pairs: Sequence[Pair], attend: Attend
 ) -> torch.Tensor:
     """The maps of some tokens of each row, edited as the attention itself is.
 
     Args:
-        q: [rows, n, c]; k: [rows, m, c].
-        tokens: (rows, length of their prompt, positions in it). A prompt tiled to m keys has the sum
+        call: of the picture's queries alone; its values are not looked at.
+        tokens: (rows, length of their prompt, positions in it). A prompt tiled to more keys has the sum
             over its copies.
         pairs: as for `edited_attention`.
 
     Returns:
-        float32 [rows, n, most positions], averaged over heads; zero where a row has fewer.
+        float32 [rows, queries of the picture, most positions], averaged over heads; zero where a row has fewer.
     """
-    head_dim = q.shape[-1] // heads
-    columns = max((len(positions) for _, _, positions in tokens), default=0)
+    heads, head_dim = call.layer.heads, call.layer.head_dim
+    text, columns = call.text_keys, max((len(positions) for _, _, positions in tokens), default=0)
     parts = []
     for first in range(0, columns, head_dim):
-        values = q.new_zeros(len(q), k.shape[1], head_dim)
+        values = call.k.new_zeros(*call.k.shape[:2], head_dim)
         for rows, length, positions in tokens:
             for column, position in enumerate(positions[first : first + head_dim]):
-                values[rows, position::length, column] = 1
-        out = edited_attention(q, k, values.repeat(1, 1, heads), pairs, attend)
+                values[rows, text.start + position : text.stop : length, column] = 1
+        repeated = values.repeat(1, 1, call.k.shape[-1] // head_dim)
+        out = edited_attention(replace(call, v=repeated), pairs, attend)
         part = out.unflatten(-1, (heads, head_dim)).float().mean(2)
         parts.append(part[..., : columns - first])
     return torch.cat(parts, -1)
 
 
 class MapRecorder:
-    """Sums the maps of a run as its layers hand them in. Chunks may do so from several threads.
+    """Sums the maps of a run as its layers hand them in. Evaluations may do so from several threads.
 
     Args:
-        wanted: for each prompt row the tokens whose maps are kept.
+        keep: whether the maps of all words are kept, of all layers, or only what a blend needs.
+        size: the latent's height and width.
     """
 
-    def __init__(self, wanted: Sequence[tuple[int, ...]], batch: int):
-        self.wanted = tuple(wanted)
-        self._batch = batch
+    def __init__(self, edit: Edit, rows: Rows, architecture: Architecture, size: tuple[int, int], keep: bool = False):
+        self.rows, self._size, self._keep = rows, size, keep
+        self._pixels = architecture.pixels
+        self._prompts = [edit.source] * rows.first + [variant.prompt for variant in edit.variants]
+        blend_layers = architecture.blend_layers(*size)
+        self._blend_blocks = tuple(dict.fromkeys(layer.name for layer in blend_layers))
+        self._layers = (
+            {layer for layer in architecture.layers if "text" in layer.attends_to} if keep else {*blend_layers}
+        )
+        self._wanted = self._wanted_tokens(edit)
         self._sums: dict[str, torch.Tensor] = {}
         self._counts: dict[str, int] = {}
-        self._layers: dict[str, set[Layer]] = {}
+        self._seen: dict[str, set[Layer]] = {}
         self._lock = threading.Lock()
 
-    def add(self, layer: Layer, maps: torch.Tensor, size: tuple[int, int]) -> None:
-        """`maps` [rows, queries, tokens] of one evaluation of a layer, for a latent of `size`."""
-        rows, columns = grid(maps.shape[1], *size)
+    def wants(self, layer: Layer) -> bool:
+        return layer in self._layers and any(self._wanted)
+
+    def record(self, call: Call, pairs: Sequence[Pair], attend: Attend) -> None:
+        """Add the maps of one evaluation of a layer: `call` has the rows of `rows` and the picture's queries alone."""
+        tokens = [
+            (self.rows.of(place), len(prompt), positions)
+            for place, (prompt, positions) in enumerate(zip(self._prompts, self._wanted))
+        ]
+        self.add(call.layer, word_maps(call, tokens, pairs, attend))
+
+    def add(self, layer: Layer, maps: torch.Tensor) -> None:
+        """`maps` [rows, queries, tokens] of one evaluation of a layer."""
+        rows, columns = grid(maps.shape[1], *self._size)
         maps = maps.movedim(1, 2).unflatten(-1, (rows, columns))
         with self._lock:
             kept = self._sums.get(layer.name)
             self._sums[layer.name] = maps if kept is None else kept + maps.to(kept.device)
             self._counts[layer.name] = self._counts.get(layer.name, 0) + 1
-            self._layers.setdefault(layer.name, set()).add(layer)
+            self._seen.setdefault(layer.name, set()).add(layer)
 
-    def total(self, prompt: int, positions: Sequence[int], names: Sequence[str]) -> torch.Tensor | None:
-        """The summed maps [batch, h, w] of some tokens over the blocks `names` of one resolution."""
-        columns = [self.wanted[prompt].index(i) for i in positions]
-        rows = slice(prompt * self._batch, (prompt + 1) * self._batch)
-        sums = [self._sums[name][rows, columns].sum(1) for name in names if name in self._sums]
+    def blend_map(self, place: int, positions: Sequence[int]) -> torch.Tensor | None:
+        """The summed maps [batch, h, w] of some tokens of a prompt, over the layers that make blend masks."""
+        columns = [self._wanted[place].index(i) for i in positions]
+        rows = self.rows.of(place)
+        sums = [self._sums[name][rows, columns].sum(1) for name in self._blend_blocks if name in self._sums]
         return sum(s.to(sums[0].device) for s in sums) if sums else None
 
-    def of(self, prompt: Prompt, row: int, positions: Sequence[int]) -> PromptMaps:
-        """What was kept of one prompt, averaged."""
-        columns = [self.wanted[row].index(i) for i in positions]
-        rows = slice(row * self._batch, (row + 1) * self._batch)
+    def maps(self) -> AttentionMaps | None:
+        """The maps of all words, if they were to be kept."""
+        if not self._keep:
+            return None
+        source, *edits = (self._of(place) for place in (0, *range(self.rows.first, self.rows.prompts)))
+        return AttentionMaps(source, tuple(edits), tuple(self._pixels * side for side in self._size))
+
+    def _of(self, place: int) -> PromptMaps:
+        prompt = self._prompts[place]
+        columns = [self._wanted[place].index(i) for i in _written(prompt)]
+        rows = self.rows.of(place)
         return PromptMaps(
             prompt,
-            tuple(positions),
+            _written(prompt),
             {name: (s[rows, columns] / self._counts[name]).cpu() for name, s in self._sums.items()},
-            {name: len(layers) for name, layers in self._layers.items()},
+            {name: len(layers) for name, layers in self._seen.items()},
         )
+
+    def _wanted_tokens(self, edit: Edit) -> list[tuple[int, ...]]:
+        """For each prompt the tokens whose maps are kept."""
+        wanted: list[set[int]] = [set() for _ in self._prompts]
+        if self._keep:
+            wanted[0].update(_written(edit.source))
+        for i, variant in enumerate(edit.variants):
+            source, edited = wanted[self.rows.partner_of(i)], wanted[self.rows.place_of(i)]
+            if self._keep:
+                edited.update(_written(variant.prompt))
+            if variant.blend is not None and variant.blend.has_words:
+                source.update(variant.blend.source_positions, variant.blend.source_subtract)
+                edited.update(variant.blend.edit_positions, variant.blend.edit_subtract)
+        return [tuple(sorted(positions)) for positions in wanted]
+
+
+def _written(prompt: Prompt) -> tuple[int, ...]:
+    """All positions but padding."""
+    return tuple(i for i, token in enumerate(prompt.tokens) if token.kind != "pad")

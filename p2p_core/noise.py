@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 
 import torch
-from torch.overrides import TorchFunctionMode
+from torch.overrides import TorchFunctionMode, _get_current_function_mode
 
 _DRAWS = {torch.randn, torch.rand}
 _DRAWS_LIKE = {torch.randn_like, torch.rand_like}
@@ -46,7 +46,11 @@ class SharedNoise(TorchFunctionMode):
 
     @contextmanager
     def paused(self):
-        """Out of the way of the model's own calls, which are many and draw nothing."""
+        """Inactive during the model's own calls, which are many and draw no noise."""
+        if _get_current_function_mode() is not self:
+            # A mode that was entered after this one, such as `with torch.device(...)`, is not ours to leave.
+            yield
+            return
         self.__exit__(None, None, None)
         try:
             yield

@@ -11,6 +11,17 @@ TRAJECTORIES = ("dual", "shared")
 
 
 @dataclass(frozen=True)
+class Evaluation:
+    """The rows of an attention call that are one evaluation of the whole run: they begin at `base`.
+
+    `shares_prompt`: source and edits have one encoding here, in which the words of the prompts mean nothing.
+    """
+
+    base: int = 0
+    shares_prompt: bool = False
+
+
+@dataclass(frozen=True)
 class Rows:
     """The rows of a batch of `batch` images with `edits` edits each, prompt after prompt.
 
@@ -18,33 +29,42 @@ class Rows:
     shared: [source, companion 1, ..., companion n, edit 1, ..., edit n]; a companion has the source's
     prompt and its edit's latent, and the edit takes its maps from there (CrossAttentionControl).
     Its prediction is replaced by its edit's, so with shared noise the two latents stay one.
+    With a recorded source there is no row of it: [edit 1, ..., edit n].
     """
 
     edits: int
     batch: int = 1
     trajectory: str = "dual"
+    recorded: bool = False
+
+    @property
+    def source(self) -> int | None:
+        """The source's place among the prompts."""
+        return None if self.recorded else 0
 
     @cached_property
-    def sources(self) -> tuple[int, ...]:
-        """For each edit the prompt whose maps it takes."""
-        return tuple(range(1, 1 + self.edits)) if self.trajectory == "shared" else (0,) * self.edits
-
-    @cached_property
-    def edited(self) -> tuple[int, ...]:
-        """For each edit its own prompt."""
-        first = 1 + self.edits if self.trajectory == "shared" else 1
-        return tuple(range(first, first + self.edits))
+    def first(self) -> int:
+        """The first edit's place among the prompts."""
+        return (0 if self.recorded else 1) + (self.edits if self.trajectory == "shared" else 0)
 
     @property
     def prompts(self) -> int:
-        return self.edited[-1] + 1
+        return self.first + self.edits
 
     def __len__(self) -> int:
         return self.prompts * self.batch
 
-    def of(self, prompt: int, base: int = 0) -> slice:
+    def place_of(self, edit: int) -> int:
+        """An edit's place among the prompts."""
+        return self.first + edit
+
+    def partner_of(self, edit: int) -> int | None:
+        """The place of the prompt whose maps an edit takes: its companion's or the source's."""
+        return 1 + edit if self.trajectory == "shared" else self.source
+
+    def of(self, place: int, base: int = 0) -> slice:
         """The rows of one prompt, in a batch whose rows of this run begin at `base`."""
-        return slice(base + prompt * self.batch, base + (prompt + 1) * self.batch)
+        return slice(base + place * self.batch, base + (place + 1) * self.batch)
 
     def tile(self, images: torch.Tensor) -> torch.Tensor:
         """[batch, ...] -> [rows, ...]: the same for every prompt."""
@@ -52,9 +72,11 @@ class Rows:
 
     def spread(self, source: torch.Tensor, edited: torch.Tensor) -> torch.Tensor:
         """[1, ...] and [edits, ...] -> [rows, ...]: each prompt's for every image of the batch."""
-        companions = source.expand(self.edits if self.trajectory == "shared" else 0, *source.shape[1:])
-        return torch.cat([source, companions, edited]).repeat_interleave(self.batch, dim=0)
+        companions = source.expand(self.first, *source.shape[1:])
+        return torch.cat([companions, edited]).repeat_interleave(self.batch, dim=0)
 
     def visible(self, rows: torch.Tensor) -> torch.Tensor:
         """Without companions: [source, edit 1, ..., edit n], `batch` rows each."""
-        return torch.cat([rows[self.of(0)], *(rows[self.of(prompt)] for prompt in self.edited)])
+        if self.trajectory != "shared":
+            return rows
+        return torch.cat([rows[self.of(0)], rows[self.of(self.first).start :]])

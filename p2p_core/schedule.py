@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 from .errors import EditError
-from .layers import Layer, parse_blocks
+from .layers import BlockRange, Layer, check_blocks
 
 RAMPS = ("constant", "linear", "cosine")
 SELF_LAYERS = {"all": 0, "half": 1, "quarter": 2}
@@ -30,9 +31,9 @@ class Window:
         start, end = (f"{self.name}_{side}" if self.name else side for side in ("start", "end"))
         for name, value in ((start, self.start), (end, self.end)):
             if not 0 <= value <= 1:
-                raise EditError(f"{name} is {value}: it is a fraction of the steps, from 0 to 1.")
+                raise EditError(name, f"{value} is out of range: it is a fraction of the steps, from 0 to 1.")
         if self.start > self.end:
-            raise EditError(f"{start} ({self.start}) is after {end} ({self.end}): the window would hold no step.")
+            raise EditError(start, f"{self.start} is after {end}, which is {self.end}: the window would hold no step.")
 
     def holds(self, step: int, steps: int) -> bool:
         # Multiplied out, and rounded well below one step, since 0.07 * 100 is more than 7 in binary.
@@ -69,11 +70,11 @@ class InjectSchedule:
         self_layers: `all`, or only layers at `half` or a `quarter` of the latent's resolution and coarser.
         self_mode: `map` takes the source's self-attention map, `key_value` its keys and values
             (mutual self-attention), `output` the attention's output.
-        blocks: which blocks are injected, as in "input, middle, output:3-5"; empty is all.
+        blocks: which blocks are injected, see `parse_blocks`; empty is all.
         word_windows: cross windows of single words.
 
     Raises:
-        EditError: a value out of range or unknown; `blocks` that can't be read.
+        EditError: a value out of range or unknown.
     """
 
     cross_window: Window = Window(0.0, 0.8, "cross")
@@ -83,17 +84,16 @@ class InjectSchedule:
     ramp: str = "constant"
     self_layers: str = "half"
     self_mode: str = "map"
-    blocks: str = ""
+    blocks: tuple[BlockRange, ...] = ()
     word_windows: tuple[WordWindow, ...] = ()
 
     def __post_init__(self):
         for name in ("cross_strength", "self_strength"):
             if not 0 <= getattr(self, name) <= 1:
-                raise EditError(f"{name} is {getattr(self, name)}: it goes from 0 to 1.")
+                raise EditError(name, f"{getattr(self, name)} is out of range: it goes from 0 to 1.")
         for name, options in (("ramp", RAMPS), ("self_layers", tuple(SELF_LAYERS)), ("self_mode", SELF_MODES)):
             if getattr(self, name) not in options:
-                raise EditError(f"{name}: '{getattr(self, name)}' is none of {', '.join(options)}.")
-        parse_blocks(self.blocks)
+                raise EditError(name, f"'{getattr(self, name)}' is not one of: {', '.join(options)}.")
 
     def cross_strengths(self, length: int, step: int, steps: int) -> list[float]:
         """For each of the edit's tokens, the part of its map in [0, 1] that is the source's at a step."""
@@ -109,12 +109,30 @@ class InjectSchedule:
     def self_strength_at(self, step: int, steps: int) -> float:
         return self.self_strength * self.self_window.ramp(self.ramp, step, steps)
 
-    def reaches(self, layer: Layer) -> bool:
-        """Whether a layer's attention is injected at all."""
-        if layer.kind == "self" and layer.level < SELF_LAYERS[self.self_layers]:
+    def injects(self, layer: Layer, part: str) -> bool:
+        """Whether what a layer attends to of `part`, "text" or "image", is injected at all."""
+        if part not in layer.attends_to or (part == "image" and layer.level < SELF_LAYERS[self.self_layers]):
             return False
-        blocks = parse_blocks(self.blocks)
-        return not blocks or any(block.holds(layer.block, layer.number) for block in blocks)
+        return not self.blocks or any(some.holds(layer.block, layer.number) for some in self.blocks)
+
+    def on(self, layers: Sequence[Layer]) -> InjectSchedule:
+        """The schedule as it is meant for a model with these layers.
+
+        Resolutions tell layers apart only where a model has several: where it has one, `half` is all of them.
+
+        Raises:
+            EditError: blocks that the model does not have, or `quarter` where all layers have one resolution.
+        """
+        check_blocks(self.blocks, layers)
+        if len({layer.level for layer in layers if "image" in layer.attends_to}) != 1 or self.self_layers == "all":
+            return self
+        if self.self_layers == "quarter":
+            raise EditError(
+                "self_layers",
+                "'quarter' chooses layers by their resolution, and all layers of this model have the same.",
+                "Choose 'half' or 'all', and name blocks to inject in some layers only.",
+            )
+        return replace(self, self_layers="all")
 
 
 def parse_word_windows(text: str) -> tuple[WordWindow, ...]:
@@ -129,9 +147,9 @@ def parse_word_windows(text: str) -> tuple[WordWindow, ...]:
         try:
             words, start, end = match[1], float(match[2]), float(match[3])
         except (TypeError, ValueError):
-            raise EditError(f"word_windows: '{line}' is not of the form 'dog: 0.0-0.3'.") from None
+            raise EditError("word_windows", f"'{line}' is not of the form 'dog: 0.0-0.3'.") from None
         try:
             windows.append(WordWindow(words, Window(start, end)))
         except EditError as error:
-            raise EditError(f"word_windows: '{line}': {error}") from None
+            raise EditError("word_windows", f"'{line}': {error}") from None
     return tuple(windows)

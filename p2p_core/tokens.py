@@ -1,13 +1,16 @@
-"""A prompt as the text encoder sees it, and the finding of words in it."""
+"""A prompt as its text encoders see it, and the finding of words in it."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from functools import cached_property
+from itertools import accumulate, groupby, zip_longest
 from typing import Any, Literal
 
 from .errors import EditError
+from .words import letters
 
 Kind = Literal["start", "text", "end", "pad"]
 
@@ -27,18 +30,28 @@ class Token:
 
 
 @dataclass(frozen=True)
-class Prompt:
-    """A prompt, its tokens and the host's encoding of it.
-
-    `tokens` has one entry per position that the UNet attends to, chunk after chunk of `chunk`
-    positions (77 for CLIP). `encoding` is the host's own value (ComfyUI: CONDITIONING; diffusers:
-    the embeddings); the engine only carries it.
-    """
+class Word:
+    """A word of a prompt: its text, its tokens' positions and their ids."""
 
     text: str
+    positions: tuple[int, ...]
+    ids: tuple[int | str, ...]
+
+    @property
+    def is_mark(self) -> bool:
+        return not letters(self.text)
+
+
+@dataclass(frozen=True)
+class Stream:
+    """What one text encoder, or several that share their positions, makes of a prompt.
+
+    `tokens` has one entry per position, chunk after chunk of `chunk` positions: 77 for CLIP, which starts
+    over after them; all of them for an encoder that reads a prompt as a whole.
+    """
+
     tokens: tuple[Token, ...]
-    chunk: int = 77
-    encoding: Any = field(default=None, compare=False, repr=False)
+    chunk: int
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -46,31 +59,21 @@ class Prompt:
     def positions(self, kind: Kind) -> list[int]:
         return [i for i, token in enumerate(self.tokens) if token.kind == kind]
 
-    def words(self) -> list[Word]:
+    @cached_property
+    def words(self) -> tuple[Word, ...]:
         """The words in order; a comma or another mark is a word of its own."""
         text = [(i, token) for i, token in enumerate(self.tokens) if token.kind == "text"]
-        return [
+        return tuple(
             Word("".join(t.text for _, t in run), tuple(i for i, _ in run), tuple(t.id for _, t in run))
             for run in (list(group) for _, group in groupby(text, key=lambda pair: pair[1].word))
-        ]
+        )
 
-    def find(self, phrase: str) -> list[tuple[int, ...]]:
-        """Token positions of every place where `phrase` occurs, in order; empty where it doesn't.
-
-        Case and punctuation don't matter. `phrase#2` is its second place, `[5]` is position 5.
-        """
-        if index := re.fullmatch(r"\[\s*(\d+)\s*\]", phrase.strip()):
-            position = int(index[1])
-            return [(position,)] if position < len(self) else []
-        if nth := re.fullmatch(r"(.+)#(\d+)", phrase.strip()):
-            return self._places(nth[1])[int(nth[2]) - 1 : int(nth[2])] if int(nth[2]) else []
-        return self._places(phrase)
-
-    def _places(self, phrase: str) -> list[tuple[int, ...]]:
+    def places(self, phrase: str) -> list[tuple[int, ...]]:
+        """The positions of every occurrence of a phrase, in order. Case and punctuation don't matter."""
         wanted = letters(phrase)
         if not wanted:
             return []
-        spelled = [(letters(word.text), word.positions) for word in self.words()]
+        spelled = [(letters(word.text), word.positions) for word in self.words]
         spelled = [(text, positions) for text, positions in spelled if text]
         places, start = [], 0
         while start < len(spelled):
@@ -87,28 +90,72 @@ class Prompt:
 
 
 @dataclass(frozen=True)
-class Word:
+class Prompt:
+    """A prompt, its tokens and the host's encoding of it.
+
+    The positions that the model attends to are those of `streams`, one after another. `encoding` is the
+    host's own value (ComfyUI: CONDITIONING; diffusers: the embeddings); the engine only carries it.
+    """
+
     text: str
-    positions: tuple[int, ...]
-    ids: tuple[int | str, ...]
+    streams: tuple[Stream, ...]
+    encoding: Any = field(default=None, compare=False, repr=False)
 
-    @property
-    def is_mark(self) -> bool:
-        return not letters(self.text)
+    def __len__(self) -> int:
+        return sum(map(len, self.streams))
+
+    @cached_property
+    def tokens(self) -> tuple[Token, ...]:
+        return tuple(token for stream in self.streams for token in stream.tokens)
+
+    @cached_property
+    def offsets(self) -> tuple[int, ...]:
+        """For each stream its first position."""
+        return (0, *accumulate(map(len, self.streams)))[: len(self.streams)]
+
+    def positions(self, kind: Kind) -> list[int]:
+        return [i for i, token in enumerate(self.tokens) if token.kind == kind]
+
+    @cached_property
+    def words(self) -> tuple[Word, ...]:
+        """The words of the stream that has most of them, each with its positions in all streams."""
+        fullest = max(range(len(self.streams)), key=lambda i: len(self.streams[i].words))
+        numbered = [_numbered(stream.words, offset) for stream, offset in zip(self.streams, self.offsets)]
+        return tuple(
+            Word(word.text, tuple(i for of in numbered for i in of.get(name, ())), word.ids)
+            for name, word in zip(numbered[fullest], self.streams[fullest].words)
+        )
+
+    def find(self, phrase: str) -> list[tuple[int, ...]]:
+        """Token positions of every place where `phrase` occurs, in order; empty where it doesn't.
+
+        Case and punctuation don't matter. `phrase#2` is its second place, `[5]` is position 5.
+        """
+        if index := re.fullmatch(r"\[\s*(\d+)\s*\]", phrase.strip()):
+            position = int(index[1])
+            return [(position,)] if position < len(self) else []
+        if nth := re.fullmatch(r"(.+)#(\d+)", phrase.strip()):
+            return self._places(nth[1])[int(nth[2]) - 1 : int(nth[2])] if int(nth[2]) else []
+        return self._places(phrase)
+
+    def _places(self, phrase: str) -> list[tuple[int, ...]]:
+        """The occurrences in each stream, the first with the first and so on: an encoder may have cut the prompt."""
+        found = [
+            [tuple(offset + i for i in place) for place in stream.places(phrase)]
+            for stream, offset in zip(self.streams, self.offsets)
+        ]
+        return [sum(places, ()) for places in zip_longest(*found, fillvalue=())]
 
 
-def letters(text: str) -> str:
-    """The comparable part of a word: its letters, digits and symbols beyond punctuation, case folded."""
-    return "".join(c for c in text.casefold() if not (c.isspace() or c in _MARKS))
-
-
-# Emoji and symbols such as "+" are words to a text encoder; only what separates or quotes is not.
-_MARKS = frozenset(",.;:!?\"'`´‘’“”„«»()[]{}<>|/\\-–—_…。、，；：！？（）【】《》「」·*~^")
-
-
-def split_phrases(text: str) -> list[str]:
-    """The phrases of a widget's text, separated by commas or line ends."""
-    return [phrase.strip() for phrase in re.split(r"[,，\n]", text) if phrase.strip()]
+def _numbered(words: Sequence[Word], offset: int) -> dict[tuple[str, int], tuple[int, ...]]:
+    """Words by their letters and how often these came before, with their positions in the prompt."""
+    seen: dict[str, int] = {}
+    numbered = {}
+    for word in words:
+        name = letters(word.text) or word.text
+        numbered[name, seen.get(name, 0)] = tuple(offset + i for i in word.positions)
+        seen[name] = seen.get(name, 0) + 1
+    return numbered
 
 
 def find_words(prompts: list[Prompt], phrases: list[str], input_name: str) -> list[dict[str, tuple[int, ...]]]:
@@ -122,18 +169,18 @@ def find_words(prompts: list[Prompt], phrases: list[str], input_name: str) -> li
     ]
     for phrase in phrases:
         if not any(places[phrase] for places in found):
-            raise EditError(_not_found(prompts, phrase, input_name))
+            raise EditError(input_name, *_not_found(prompts, phrase))
     return [{phrase: places for phrase, places in of.items() if places} for of in found]
 
 
-def _not_found(prompts: list[Prompt], phrase: str, input_name: str) -> str:
+def _not_found(prompts: list[Prompt], phrase: str) -> tuple[str, str]:
     base = phrase.split("#")[0]
     if base != phrase and (count := max(len(prompt.find(base)) for prompt in prompts)):
         times = "once" if count == 1 else f"{count} times"
-        return f"{input_name}: '{phrase}' is not in the prompt: '{base}' occurs {times} in it."
+        return f"'{phrase}' is not in the prompt: '{base}' occurs {times} in it.", ""
     if phrase.strip().startswith("["):
-        return f"{input_name}: {phrase} is no token of the prompt: it has {max(map(len, prompts))} tokens, from [0]."
-    known = dict.fromkeys(word.text for prompt in prompts for word in prompt.words() if not word.is_mark)
+        return f"{phrase} is not a position of the prompt: it has {max(map(len, prompts))} tokens, from [0].", ""
+    known = dict.fromkeys(word.text for prompt in prompts for word in prompt.words if not word.is_mark)
     if not known:
-        return f"{input_name}: '{phrase}' is not in the prompt: the prompt is empty."
-    return f"{input_name}: '{phrase}' is not in the prompt. Its words are: {', '.join(known)}."
+        return f"'{phrase}' is not in the prompt: the prompt is empty.", ""
+    return f"'{phrase}' is not in the prompt.", f"Its words are: {', '.join(known)}."

@@ -2,10 +2,11 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
-const sheet = document.createElement("link");
-sheet.rel = "stylesheet";
-sheet.href = new URL("./style.css", import.meta.url).href;
-document.head.append(sheet);
+/** Give the page the views' looks. */
+export function addStyleSheet() {
+  const href = new URL("./style.css", import.meta.url).href;
+  document.head.append(el("link", { rel: "stylesheet", href }));
+}
 
 /**
  * An element. `text` is its text, `on...` a listener, null and false leave an attribute out.
@@ -113,16 +114,36 @@ export function onDrag(handle, track, { begin, move, done }) {
   });
 }
 
-/** How wide a text is in the views' font, without laying anything out. */
-export function textWidth(text) {
-  pen ??= document.createElement("canvas").getContext("2d");
-  pen.font = "12px sans-serif";
-  return pen.measureText(text).width;
+/** How far a key moves a slider: arrows by `near`, Home and End to its ends; undefined for any other key. */
+export function keyStep({ key }, near) {
+  const up = { ArrowRight: near, ArrowUp: near, PageUp: 0.1, End: 1 };
+  const down = { ArrowLeft: -near, ArrowDown: -near, PageDown: -0.1, Home: -1 };
+  return up[key] ?? down[key];
 }
-let pen;
+
+// -- rows of words ----------------------------------------------------------------------------------
+
+export const LINE = 26; // pixels of a line of chips
+const LABEL = 62;
+const MARGINS = 30;
+const MOST_LINES = 5; // of a row; what is below can be scrolled to
+
+export const label = (text) => el("span", { class: "p2p-label", text, title: text });
+
+/** A row of a label and what it is for. */
+export const labelled = (text, ...children) => el("div", { class: "p2p-word-row" }, label(text), ...children);
+
+/** The place of a row's chips. */
+export const wordList = (attributes, ...chips) => el("div", { class: "p2p-words", role: "toolbar", ...attributes }, ...chips);
+
+/** How high rows of chips with these texts are in a node. */
+export function heightOfRows(rows, node) {
+  const width = node.size[0] - LABEL - MARGINS;
+  return rows.reduce((sum, texts) => sum + Math.min(linesOf(texts, width), MOST_LINES) * LINE, 0);
+}
 
 /** How many lines chips with these texts take when they flow over a width. */
-export function linesOf(texts, width) {
+function linesOf(texts, width) {
   let lines = 1;
   let x = 0;
   for (const text of texts) {
@@ -135,3 +156,11 @@ export function linesOf(texts, width) {
   }
   return lines;
 }
+
+/** How wide a text is in the views' font, without laying anything out. */
+function textWidth(text) {
+  pen ??= document.createElement("canvas").getContext("2d");
+  pen.font = "12px sans-serif";
+  return pen.measureText(text).width;
+}
+let pen;

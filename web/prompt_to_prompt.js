@@ -1,10 +1,11 @@
 /** The pack's extension of the canvas: which node gets which view. The nodes work without any of it. */
 import { app } from "../../scripts/app.js";
-import { addAlignmentView } from "./alignment_view.js";
-import { addCompareView } from "./compare_view.js";
+import { addStyleSheet } from "./draw.js";
 import { refreshViews } from "./host.js";
-import { addScheduleEditor } from "./schedule_editor.js";
-import { addWordPicker } from "./word_picker.js";
+import { addAlignmentView } from "./views/alignment.js";
+import { addCompareView } from "./views/compare.js";
+import { addScheduleEditor } from "./views/schedule.js";
+import { addWordPicker } from "./views/words.js";
 
 const VIEWS = {
   PromptPairAlign: addAlignmentView,
@@ -24,6 +25,7 @@ const VIEWS = {
 
 app.registerExtension({
   name: "prompt-to-prompt.views",
+  setup: addStyleSheet,
   nodeCreated(node) {
     VIEWS[node.comfyClass]?.(node);
   },

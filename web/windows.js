@@ -3,12 +3,22 @@
  *
  * A window is { key, label, start, end, strength, locked, error }: the key is "cross", "self" or "word 3",
  * the fourth line of word_windows; locked says which parts are set by a connected input. Lines that are not
- * touched stay as they were typed. Mirrors p2p_core/schedule.py.
+ * touched stay as they were typed. Says of windows what p2p_core/schedule.py says: both read tests/cases/.
  */
 import { setInput } from "./host.js";
 import { inputOf, isConnected } from "./upstream.js";
 
 const LINE = /^(.+?)\s*[:=]\s*([\d.]+)\s*(?:-|–|to)\s*([\d.]+)$/;
+
+/** A line of word_windows as { label, start, end }, or null if it is of another form. */
+export function readLine(line) {
+  const [, label, ...ends] = LINE.exec(line.trim()) ?? [];
+  const [start, end] = ends.map(Number);
+  return Number.isNaN(start + end) || !label ? null : { label, start, end };
+}
+
+/** Whether no engine would take a window: its ends are the wrong way round, or outside of the steps. */
+export const isWrong = ({ start, end }) => !(start <= end && start >= 0 && end <= 1);
 
 /** All windows in the order of the inputs. */
 export function windowsOf(node) {
@@ -22,10 +32,9 @@ export function windowsOf(node) {
   const locked = { start: connected, end: connected, whole: connected };
   textLines(node).forEach((line, i) => {
     if (!line.trim()) return;
-    const [, label, start, end] = LINE.exec(line.trim()) ?? [];
-    const window = { key: `word ${i}`, label: label ?? line.trim(), start: Number(start), end: Number(end) };
-    const error = !label || Number.isNaN(window.start + window.end);
-    windows.push({ ...window, strength: windows[0].strength, locked, error });
+    const window = readLine(line);
+    const { strength } = windows[0];
+    windows.push({ key: `word ${i}`, label: line.trim(), ...window, strength, locked, error: !window });
   });
   return windows;
 }
@@ -41,8 +50,8 @@ export function writeWindow(node, key, start, end) {
   }
   const lines = textLines(node);
   const i = lineNumber(key);
-  const [, words, oldStart, oldEnd] = LINE.exec(lines[i].trim());
-  lines[i] = lineOf(words, start ?? Number(oldStart), end ?? Number(oldEnd));
+  const old = readLine(lines[i]);
+  lines[i] = lineOf(old.label, start ?? old.start, end ?? old.end);
   setInput(node, "word_windows", lines.join("\n"));
 }
 
@@ -69,12 +78,17 @@ export function moved({ start = 0, end = 1 }, part, by) {
   return [round(start + shift), round(end + shift)];
 }
 
-/** ": steps 1 to 24 of 30", counted from 1; the steps i of n with start <= i / n < end. */
-export function inSteps({ start, end }, steps) {
-  if (!steps || !(start <= end)) return "";
-  const first = Math.ceil(Math.round(start * steps * 1e6) / 1e6);
-  const last = Math.ceil(Math.round(end * steps * 1e6) / 1e6);
-  return last > first ? `: steps ${first + 1} to ${last} of ${steps}` : `: none of ${steps} steps`;
+/** The first of the steps i of n with start <= i / n < end, and the first after them. */
+export function stepsIn({ start, end }, steps) {
+  // Rounded as in the engine, since 0.07 * 100 is more than 7 in binary.
+  return [start, end].map((at) => Math.ceil(Math.round(at * steps * 1e6) / 1e6));
+}
+
+/** ": steps 1 to 24 of 30", counted from 1. */
+export function inSteps(window, steps) {
+  if (!steps || !(window.start <= window.end)) return "";
+  const [first, after] = stepsIn(window, steps);
+  return after > first ? `: steps ${first + 1} to ${after} of ${steps}` : `: none of ${steps} steps`;
 }
 
 /** The strength after a part of a window has passed, for a ramp. */

@@ -1,6 +1,6 @@
 """An edit as a ComfyUI workflow, to be carried inside of its picture: dropped on the canvas, it opens the edit.
 
-The pack's own example is the template, so that what opens looks as the examples do.
+The pack's own examples are the templates, so that what opens looks as they do.
 """
 
 from __future__ import annotations
@@ -13,17 +13,8 @@ from typing import Any
 TEMPLATE = Path(__file__).resolve().parents[2] / "example_workflows" / "word_swap.json"
 Values = Mapping[str, Any]
 
-# The widgets of nodes that the template lacks, in their order.
-_WIDGETS = {
-    "AttentionReweight": {"words": "STRING", "scale": "FLOAT", "start": "FLOAT", "end": "FLOAT"},
-    "AttentionLocalBlend": {
-        "source_words": "STRING",
-        "edit_words": "STRING",
-        "threshold": "FLOAT",
-        "start": "FLOAT",
-        "subtract_words": "STRING",
-    },
-}
+# Where the nodes that the template lacks are to be seen.
+_EXAMPLES = {"AttentionReweight": "reweighting.json", "AttentionLocalBlend": "local_blend.json"}
 
 
 def edit_workflow(
@@ -33,12 +24,12 @@ def edit_workflow(
 
     Args:
         values: for each type of node its widgets' values by name.
-        inserted: nodes that the edit goes through after PromptPairAlign, with all their widgets' values.
+        inserted: nodes that the edit goes through after PromptPairAlign, with their widgets' values.
         model: the file or folder that the model came from; None is the demo model.
     """
     if not TEMPLATE.exists():
         return None
-    workflow = json.loads(TEMPLATE.read_text(encoding="utf-8"))
+    workflow = _read(TEMPLATE)
     for node in workflow["nodes"]:
         _set_widgets(node, values.get(node["type"], {}))
     if model is not None:
@@ -91,6 +82,10 @@ def _load_model(workflow: dict, model: Path) -> None:
         output["name"] = output["type"]
 
 
+def _read(path: Path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
 def _insert(workflow: dict, kind: str, widgets: Values) -> None:
     """Put a node between PromptPairAlign and what takes its edit."""
     align = next(node for node in workflow["nodes"] if node["type"] == "PromptPairAlign")
@@ -99,20 +94,14 @@ def _insert(workflow: dict, kind: str, widgets: Values) -> None:
     workflow["last_link_id"] += 1
     new, added = workflow["last_node_id"], workflow["last_link_id"]
     above = max(node["pos"][1] + node["size"][1] for node in workflow["nodes"] if node["pos"][0] == align["pos"][0])
-    node = {
-        "id": new,
-        "type": kind,
-        "pos": [align["pos"][0], above + 60],
-        "size": [align["size"][0], 190],
-        "flags": {},
-        "order": len(workflow["nodes"]),
-        "mode": 0,
-        "inputs": [{"name": "edit", "type": "P2P_EDIT", "link": added}],
-        "outputs": [{"name": "edit", "type": "P2P_EDIT", "links": [link[0]]}],
-        "properties": {"Node name for S&R": kind},
-        "widgets_values": [widgets[name] for name in _WIDGETS[kind]],
-    }
-    node["inputs"] += [_widget(name, type_) for name, type_ in _WIDGETS[kind].items()]
+    example = _read(TEMPLATE.with_name(_EXAMPLES[kind]))
+    node = next(node for node in example["nodes"] if node["type"] == kind)
+    node |= {"id": new, "pos": [align["pos"][0], above + 60], "order": len(workflow["nodes"])}
+    node.pop("title", None)
+    for socket in node["inputs"]:
+        socket["link"] = added if socket["name"] == "edit" else None
+    node["outputs"][0]["links"] = [link[0]]
+    _set_widgets(node, widgets)
     output = next(output for output in align["outputs"] if output["type"] == "P2P_EDIT")
     output["links"] = [added if i == link[0] else i for i in output["links"]]
     workflow["links"].append([added, align["id"], link[2], new, 0, "P2P_EDIT"])

@@ -8,11 +8,12 @@ from PIL import Image, ImageDraw
 
 from ..layers import Layer, blocks, grid_name, halved
 from ..trials.study import Finding, Measure
+from .colours import ACCENT, GREY, INK, PAPER
 from .lettering import measure, shorten, write
-from .sheets import ACCENT, GREY, INK, PAPER
+from .report import KINDS
 
 SECOND = "#3f6f9f"  # beside ACCENT: told apart by lightness too
-PARTS = {"input": "#3f6f9f", "middle": "#c2410c", "output": "#6b8e4e"}
+BLOCK_COLOURS = ("#3f6f9f", "#c2410c", "#6b8e4e")  # by turns, for each name of blocks
 TYPE = 20
 ROW = 40
 MARGIN = 36
@@ -30,12 +31,14 @@ def model_picture(layers: Sequence[Layer], name: str, height: int, width: int) -
     write(pen, (MARGIN, MARGIN + TYPE), shorten(name, TYPE + 4, size[0] - 2 * MARGIN), TYPE + 4, INK)
     widest = max(max(halved(height, width, layer.level)) for layer in layers)
     middle = MARGIN + names + 30 + side / 2
+    kinds = list(dict.fromkeys(layer.block for layer in layers))
     for number, (block, of_block) in enumerate(found.items()):
+        colour = BLOCK_COLOURS[kinds.index(of_block[0].block) % len(BLOCK_COLOURS)]
         y = MARGIN + 70 + ROW * number
         write(pen, (MARGIN, y + 26), block, TYPE, INK)
         grid = grid_name(of_block[0], height, width)
         half = max(side / 2 * max(halved(height, width, of_block[0].level)) / widest, 4)
-        pen.rectangle((middle - half, y + 4, middle + half, y + ROW - 6), fill=PARTS[of_block[0].block])
+        pen.rectangle((middle - half, y + 4, middle + half, y + ROW - 6), fill=colour)
         if 2 * half > measure(grid, TYPE) + 20:
             write(pen, (middle, y + 26), grid, TYPE, PAPER, "m")
         else:
@@ -47,7 +50,7 @@ def model_picture(layers: Sequence[Layer], name: str, height: int, width: int) -
 def _describe(of_block: Sequence[Layer]) -> str:
     kinds = [layer.kind for layer in of_block]
     first = of_block[0]
-    counts = " + ".join(f"{kinds.count(kind)} {kind}" for kind in ("self", "cross") if kind in kinds)
+    counts = " + ".join(f"{kinds.count(kind)} {kind}" for kind in KINDS if kind in kinds)
     return f"{counts}, {first.heads} heads of {first.head_dim}"
 
 
@@ -80,8 +83,8 @@ def study_chart(found: Sequence[Finding], title: str) -> Image.Image:
 
 def _effects(found: Sequence[Finding], value: Callable[[Measure], float]) -> list[tuple[float, float]]:
     """For each finding what it adds to no injection, and what all layers lose without it."""
-    every, nothing = value(found[0].only), value(found[0].without)
-    return [(value(finding.only) - nothing, every - value(finding.without)) for finding in found]
+    everywhere, nowhere = value(found[0].only), value(found[0].without)
+    return [(value(finding.only) - nowhere, everywhere - value(finding.without)) for finding in found]
 
 
 def _draw_key(pen: ImageDraw.ImageDraw, x: float, y: float) -> None:

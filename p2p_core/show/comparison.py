@@ -1,24 +1,26 @@
-"""What sets an edit apart from its source: words, pixels, and where the words were."""
+"""What sets an edit apart from its source: words and pixels."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
 from difflib import SequenceMatcher
 
 import torch
 
-from ..edit import Variant
-from ..errors import EditError
-from ..maps import AttentionMaps, PromptMaps
-from ..tokens import Prompt, find_words, split_phrases
-from .lettering import MarkedText
+from ..edit import Edit, Variant
+from ..tokens import Prompt
+from .captions import MarkedText
+from .colours import heat_colours
+
+
+def both_prompts(edit: Edit) -> str:
+    """The source prompt and the first edited one, or the prompt that is both, as a title."""
+    return "  →  ".join(dict.fromkeys((edit.source.text, edit.variants[0].prompt.text)))
 
 
 def changed_words(source: Prompt, prompt: Prompt) -> list[tuple[str, bool]]:
     """The words of `prompt`, each with whether it is new or in the place of another."""
-    before, after = source.words(), prompt.words()
+    before, after = source.words, prompt.words
     matcher = SequenceMatcher(None, [w.ids for w in before], [w.ids for w in after], autojunk=False)
     return [
         (word.text, change != "equal")
@@ -30,7 +32,7 @@ def changed_words(source: Prompt, prompt: Prompt) -> list[tuple[str, bool]]:
 def with_weights(words: MarkedText, variant: Variant) -> list[tuple[str, bool]]:
     """The words of an edit's prompt as `changed_words` has them, the reweighted ones with their weights."""
     captions = []
-    for word, (text, changed) in zip(variant.prompt.words(), words):
+    for word, (text, changed) in zip(variant.prompt.words, words):
         scales = [reweight.scale for reweight in variant.reweights if set(reweight.positions) & set(word.positions)]
         captions.append((f"{text} ×{math.prod(scales):g}", True) if scales else (text, changed))
     return captions
@@ -41,75 +43,16 @@ def difference(source: torch.Tensor, edited: torch.Tensor) -> torch.Tensor:
     return (edited[..., :3].float() - source[..., :3].float()).abs().mean(-1).cpu()
 
 
-@dataclass(frozen=True)
-class WordHeat:
-    """The map of one phrase in one prompt of a run.
-
-    Attributes:
-        prompt: 0 for the source, then the edits.
-        blocks: whose maps these are; empty for all.
-        values: float32 [batch, h, w] in [0, 1].
-    """
-
-    label: str
-    prompt: int
-    blocks: str
-    values: torch.Tensor
-
-
-def word_heat(maps: AttentionMaps, words: str, edited: bool, blocks: str = "") -> list[WordHeat]:
-    """The maps of phrases separated by commas, or of every word if there are none, prompt after prompt.
+def difference_heat(source: torch.Tensor, edited: torch.Tensor) -> tuple[torch.Tensor, float]:
+    """Where each edited picture differs from its source, in heat colours.
 
     Args:
-        edited: whether the edit prompts are meant, or the source.
-        blocks: as in InjectSchedule.blocks, or "each" for a map of every block.
+        source: [batch, height, width, 3]; edited: [edits * batch, height, width, 3], edit after edit.
 
-    Raises:
-        EditError: words or blocks that aren't there.
+    Returns:
+        [edits * batch, height, width, 3], and the difference that the brightest colour stands for.
     """
-    prompts = list(enumerate(maps.edits, start=1)) if edited else [(0, maps.source)]
-    phrases = split_phrases(words)
-    if phrases:
-        found = find_words([kept.prompt for _, kept in prompts], phrases, "words")
-    else:
-        found = [_every_word(kept.prompt) for _, kept in prompts]
-    if not any(found):
-        raise EditError("words is empty, and so is the prompt: there is no word to show.")
-    for (_, kept), places in zip(prompts, found):
-        for phrase, positions in places.items():
-            if not set(positions) <= set(kept.positions):
-                raise EditError(f"words: {phrase} is padding after the end of the prompt, of which no map is kept.")
-    return _heat(prompts, found, blocks)
-
-
-def every_word_heat(maps: AttentionMaps) -> list[WordHeat]:
-    """The maps of all words of all prompts, the source's first; none of an empty prompt."""
-    prompts = list(enumerate((maps.source, *maps.edits)))
-    return _heat(prompts, [_every_word(kept.prompt) for _, kept in prompts], "")
-
-
-def _heat(
-    prompts: Sequence[tuple[int, PromptMaps]], found: Sequence[dict[str, tuple[int, ...]]], blocks: str
-) -> list[WordHeat]:
-    return [
-        WordHeat(phrase, number, names, kept.of(positions, names))
-        for (number, kept), places in zip(prompts, found)
-        for phrase, positions in places.items()
-        for names in _chosen(kept, blocks)
-    ]
-
-
-def _chosen(kept: PromptMaps, blocks: str) -> Sequence[str]:
-    return list(kept.blocks) if blocks.strip().lower() == "each" else [blocks]
-
-
-def _every_word(prompt: Prompt) -> dict[str, tuple[int, ...]]:
-    """Every word with its tokens; a second "cat" is called cat#2, as find_words does."""
-    seen: dict[str, tuple[int, ...]] = {}
-    counts: dict[str, int] = {}
-    for word in prompt.words():
-        if not word.is_mark:
-            counts[word.text] = counts.get(word.text, 0) + 1
-            number = counts[word.text]
-            seen[word.text if number == 1 else f"{word.text}#{number}"] = word.positions
-    return seen
+    differences = difference(source.repeat(len(edited) // len(source), 1, 1, 1), edited)
+    # A floor under the scale: rounding is not to shine as the greatest difference there is.
+    top = max(float(differences.max()), 0.05)
+    return heat_colours(differences / top), top

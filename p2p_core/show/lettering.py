@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import logging
 import unicodedata
-from collections.abc import Sequence
 from functools import lru_cache
 
 from PIL import ImageDraw, ImageFont
 
-MarkedText = Sequence[tuple[str, bool]]
-"""Words and whether each stands out."""
+from .captions import MarkedText
 
 Line = list[tuple[float, str, bool]]
 """Words of a line: where each begins, its text, and whether it stands out."""
@@ -43,14 +41,14 @@ def write(
     x, y = at
     width = measure(text, size)
     x -= {"l": 0, "m": width / 2, "r": width}[align]
-    for font, part in _runs(text, size):
-        draw.text((x, y), part, fill, font, anchor="ls")
-        x += font.getlength(part)
+    for font, letters in _runs(text, size):
+        draw.text((x, y), letters, fill, font, anchor="ls")
+        x += font.getlength(letters)
     return width
 
 
 def measure(text: str, size: int) -> float:
-    return sum(font.getlength(part) for font, part in _runs(text, size))
+    return sum(font.getlength(letters) for font, letters in _runs(text, size))
 
 
 def shorten(text: str, size: int, width: float) -> str:

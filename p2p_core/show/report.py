@@ -4,56 +4,83 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from ..layers import Layer, blend_level, blocks, grid_name, halved
-from ..schedule import SELF_LAYERS
+from ..architecture import Architecture
+from ..errors import EditError
+from ..layers import Layer, blocks, grid_name, halved
+from ..schedule import SELF_LAYERS, InjectSchedule
 
-PIXELS = 8  # a latent's place is as many pixels wide
-PROMPT_TOKENS = 77
+KINDS = ("self", "cross", "joint")
 
 
-def model_report(layers: Sequence[Layer], name: str, height: int, width: int) -> str:
+@dataclass(frozen=True)
+class _Sizes:
+    """The sizes of a model's maps for a latent of `height` x `width`."""
+
+    height: int
+    width: int
+    prompt_length: int
+
+    def grid(self, layer: Layer) -> str:
+        return grid_name(layer, self.height, self.width)
+
+    def of_map(self, layer: Layer) -> tuple[int, int]:
+        """Queries of the picture, and keys."""
+        queries = math.prod(halved(self.height, self.width, layer.level))
+        keys = {"image": queries, "text": self.prompt_length}
+        return queries, sum(keys[part] for part in layer.attends_to)
+
+    def memory(self, layer: Layer) -> int:
+        """Bytes of the layer's maps in half precision."""
+        return 2 * layer.heads * math.prod(self.of_map(layer))
+
+
+def model_report(architecture: Architecture, name: str, height: int, width: int) -> str:
     """A line for each attention layer in the order in which the model runs them, and what it means for an edit.
 
     Args:
         name: of the model.
         height, width: of the latent.
     """
-    total = sum(_map_size(layer, height, width) for layer in layers)
+    layers, pixels = architecture.layers, architecture.pixels
+    sizes = _Sizes(height, width, architecture.prompt_length)
     lines = [
         "     block      index  kind        grid  queries   keys  heads size        map",
-        *(_line(number, layer, height, width) for number, layer in enumerate(layers, start=1)),
+        *(_line(number, layer, sizes) for number, layer in enumerate(layers, start=1)),
         "",
-        f"{name}, {PIXELS * width} x {PIXELS * height} pixels: {_count(layers, 'self')} self-attention and "
-        f"{_count(layers, 'cross')} cross-attention layers in {len(blocks(layers))} blocks.",
-        f"Their maps, all kept in half precision, would be {_memory(total)} "
+        f"{name}, {pixels * width} x {pixels * height} pixels: {describe_kinds(layers)} layers in "
+        f"{len(blocks(layers))} blocks.",
+        f"Their maps, all kept in half precision, would be {_memory(sum(map(sizes.memory, layers)))} "
         "a picture and step. This pack makes none of them.",
     ]
-    for setting, level in SELF_LAYERS.items():
-        reached = [layer for layer in layers if layer.kind == "self" and layer.level >= level]
-        grids = " ".join(dict.fromkeys(grid_name(layer, height, width) for layer in reached)) or "none"
-        lines.append(f"self_layers {setting}: {len(reached)} self-attention layers, grids {grids}.")
-    level = blend_level(list(layers), height, width)
-    rows, columns = halved(height, width, level)
-    lines.append(f"AttentionLocalBlend's masks come from the cross-attention at {columns} x {rows}.")
+    for setting in SELF_LAYERS:
+        try:
+            schedule = InjectSchedule(self_layers=setting).on(layers)
+        except EditError:  # the model's layers are not told apart by it
+            continue
+        reached = [layer for layer in layers if schedule.injects(layer, "image")]
+        grids = " ".join(dict.fromkeys(map(sizes.grid, reached))) or "none"
+        lines.append(f"self_layers {setting}: {describe_kinds(reached, 'self')} layers, grids {grids}.")
+    makers = architecture.blend_layers(height, width)
+    where = ", ".join(dict.fromkeys(layer.name for layer in makers)) if architecture.blend_blocks else ""
+    grid = " x ".join(sizes.grid(makers[0]).split("x"))
+    lines.append(f"AttentionLocalBlend's masks come from the {makers[0].kind}-attention {where or f'at {grid}'}.")
     return "\n".join(lines)
 
 
-def _line(number: int, layer: Layer, height: int, width: int) -> str:
-    queries, keys = _shape(layer, height, width)
+def describe_kinds(layers: Sequence[Layer], default: str = "cross") -> str:
+    """How many layers of each kind, as "16 self-attention and 16 cross-attention"."""
+    kinds = [layer.kind for layer in layers]
+    return " and ".join(f"{kinds.count(k)} {k}-attention" for k in KINDS if k in kinds) or f"0 {default}-attention"
+
+
+def _line(number: int, layer: Layer, sizes: _Sizes) -> str:
+    queries, keys = sizes.of_map(layer)
     return (
-        f"{number:>4} {layer.name:<10} {layer.index:>5}  {layer.kind:<6} {grid_name(layer, height, width):>9} "
-        f"{queries:>8} {keys:>6} {layer.heads:>6} {layer.head_dim:>4} {_memory(_map_size(layer, height, width)):>10}"
+        f"{number:>4} {layer.name:<10} {layer.index:>5}  {layer.kind:<6} {sizes.grid(layer):>9} "
+        f"{queries:>8} {keys:>6} {layer.heads:>6} {layer.head_dim:>4} {_memory(sizes.memory(layer)):>10}"
     )
-
-
-def _shape(layer: Layer, height: int, width: int) -> tuple[int, int]:
-    queries = math.prod(halved(height, width, layer.level))
-    return queries, queries if layer.kind == "self" else PROMPT_TOKENS
-
-
-def _map_size(layer: Layer, height: int, width: int) -> int:
-    return 2 * layer.heads * math.prod(_shape(layer, height, width))
 
 
 def _memory(size: int) -> str:
@@ -61,7 +88,3 @@ def _memory(size: int) -> str:
         if size >= factor:
             return f"{size / factor:.1f} {unit}"
     return f"{size / 2**10:.1f} KiB"
-
-
-def _count(layers: Sequence[Layer], kind: str) -> int:
-    return sum(layer.kind == kind for layer in layers)

@@ -1,54 +1,21 @@
-"""Pictures of an edit: heat maps, labelled sheets, legends. Pillow draws; tensors come in and go out."""
+"""Pictures in a grid, with captions and a legend; and what goes where on the sheets that compare many."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image, ImageDraw
 
-from .lettering import Line, MarkedText, measure, shorten, wrap, write
+from ..trials.study import EVERYTHING
+from .captions import MarkedText, marked, plain
+from .colours import ACCENT, GREY, INK, LINE, PAPER, heat_colours
+from .lettering import Line, measure, shorten, wrap, write
+from .pictures import to_pillow
 
-PAPER, INK, GREY, LINE, ACCENT = "#ffffff", "#16181d", "#5b6270", "#d1d5db", "#c2410c"
 LARGEST = 4096  # no sheet is longer or wider: what viewers and PNG previews still take at ease
 CAPTION_LINES = 3
-
-# From nothing to all, rising in lightness, so that it reads in grey and for the colour-blind as well.
-_RAMP = ("#000004", "#320a5e", "#781c6d", "#bb3754", "#ec6824", "#fbb41a", "#fcffa4")
-
-
-def to_pillow(image: torch.Tensor) -> Image.Image:
-    """[height, width, 1 or 3 or 4 channels] in [0, 1]."""
-    pixels = image.detach().float().cpu().clamp(0, 1).mul(255).round().byte().numpy()
-    return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).convert("RGB")
-
-
-def to_tensor(pictures: Sequence[Image.Image]) -> torch.Tensor:
-    """Pictures of one size as [n, height, width, 3] in [0, 1]."""
-    return torch.stack([torch.from_numpy(np.array(p.convert("RGB"), dtype=np.float32) / 255) for p in pictures])
-
-
-def enlarged(values: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Maps [n, h, w] at [n, *size], smooth, within the values there are."""
-    return F.interpolate(values[:, None].float(), size, mode="bilinear", align_corners=False)[:, 0]
-
-
-def heat_colours(values: torch.Tensor) -> torch.Tensor:
-    """[...] in [0, 1] -> colours [..., 3] in [0, 1], from black over red to pale yellow."""
-    ramp = torch.tensor([[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in _RAMP])
-    at = values.float().cpu().clamp(0, 1) * (len(ramp) - 1)
-    low = at.floor().long().clamp(max=len(ramp) - 2)
-    return torch.lerp(ramp[low], ramp[low + 1], (at - low)[..., None])
-
-
-def overlay(image: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    """Heat [height, width] in [0, 1] over a picture [height, width, 3]: greyed, and hidden where it is hot."""
-    grey = (image[..., :3].float().cpu() @ torch.tensor([0.299, 0.587, 0.114]))[..., None]
-    cover = (0.2 + 0.65 * values.float().cpu().clamp(0, 1))[..., None]
-    return grey * (1 - cover) + heat_colours(values) * cover
 
 
 @dataclass(frozen=True)
@@ -165,5 +132,60 @@ def _cell_size(picture: tuple[int, int], columns: int, rows: int) -> tuple[int, 
 def _write_lines(pen: ImageDraw.ImageDraw, at: tuple[float, float], lines: Sequence[Line], unit: int) -> None:
     x, y = at
     for number, line in enumerate(lines):
-        for start, word, marked in line:
-            write(pen, (x + start, y + number * unit * 5 // 4), word, unit, ACCENT if marked else INK)
+        for start, word, stands_out in line:
+            write(pen, (x + start, y + number * unit * 5 // 4), word, unit, ACCENT if stands_out else INK)
+
+
+def comparison_sheet(
+    source: torch.Tensor, edited: torch.Tensor, heats: torch.Tensor, captions: Sequence[MarkedText], top: float
+) -> Image.Image:
+    """A row for each source picture: source, edit and difference, or with several edits the differences below.
+
+    Args:
+        source: [batch, height, width, 3].
+        edited, heats: [edits * batch, height, width, 3]: edit after edit, and where each differs from its source.
+        captions: of the source, then of each edit; empty where the prompts are not known.
+        top: the difference that the brightest colour stands for.
+    """
+    batch, edits = len(source), len(edited) // len(source)
+    pictures, shades = [to_pillow(image) for image in edited], [to_pillow(image) for image in heats]
+    columns = captions or [plain("source"), *(plain(f"edit {i + 1}") for i in range(edits))]
+    cells = []
+    for b, image in enumerate(source):
+        if edits == 1:
+            cells.append([to_pillow(image), pictures[b], shades[b]])
+        else:
+            cells += [[to_pillow(image), *pictures[b::batch]], [None, *shades[b::batch]]]
+    if edits == 1:
+        columns = [*columns, plain("difference")]
+    return Sheet(cells, columns, scale=Scale("difference of the pictures", f"{top:.2f}")).draw()
+
+
+def sweep_sheet(
+    source: torch.Tensor, edited: torch.Tensor, columns: Sequence[str], rows: Sequence[str], title: str
+) -> Image.Image:
+    """A grid of pictures [n, height, width, 3], row by row, and left of its first row the source."""
+    pictures = [to_pillow(image) for image in edited]
+    grid = [pictures[first : first + len(columns)] for first in range(0, len(pictures), len(columns))]
+    return Sheet(
+        [[to_pillow(source) if number == 0 else None, *row] for number, row in enumerate(grid)],
+        columns=[marked("source"), *map(plain, columns)],
+        rows=[plain(caption) for caption in rows] if len(rows) > 1 else [],
+        title=title,
+    ).draw()
+
+
+def study_sheet(source: torch.Tensor, edited: torch.Tensor, groups: Sequence[str], title: str) -> Image.Image:
+    """A row for all layers together, with the source, then one for each group.
+
+    Args:
+        edited: [2 + 2 * groups, height, width, 3], in the order of `study`.
+    """
+    everywhere, nowhere, *rest = [to_pillow(image) for image in edited]
+    pairs = zip(rest[: len(groups)], rest[len(groups) :])
+    return Sheet(
+        [[to_pillow(source), everywhere, nowhere], *([None, *pair] for pair in pairs)],
+        columns=[marked("source"), plain("injected only here"), plain("everywhere but here")],
+        rows=[plain(label) for label in (EVERYTHING, *groups)],
+        title=title,
+    ).draw()

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from ..edit import Edit, Variant
 from ..errors import EditError
-from ..layers import Layer, blocks, grid_name
+from ..layers import Layer, blocks, grid_name, parse_blocks
 from ..schedule import Window
 
 GROUPINGS = ("block", "resolution", "part")
@@ -48,7 +48,7 @@ class Finding:
     without: Measure
 
 
-def groups(layers: Sequence[Layer], by: str, height: int, width: int) -> list[Group]:
+def group_layers(layers: Sequence[Layer], by: str, height: int, width: int) -> list[Group]:
     """The model's blocks with attention one by one, by resolution, or by part of the UNet."""
     if by == "block":
         return [Group(name, (name,)) for name in blocks(layers)]
@@ -59,7 +59,7 @@ def groups(layers: Sequence[Layer], by: str, height: int, width: int) -> list[Gr
     return [Group(label, tuple(dict.fromkeys(names))) for label, names in found.items()]
 
 
-def study(edit: Edit, parts: Sequence[Group], attention: str = "both") -> Edit:
+def study(edit: Edit, groups: Sequence[Group], attention: str = "both") -> Edit:
     """The variants to sample: everything, nothing, then each group alone, then all but each group.
 
     Raises:
@@ -70,31 +70,31 @@ def study(edit: Edit, parts: Sequence[Group], attention: str = "both") -> Edit:
             f"edit has {len(edit.variants)} edited prompts: a study looks at one. Connect the first "
             "PromptPairAlign alone."
         )
-    if len(parts) < 2:
+    if len(groups) < 2:
         raise EditError("by: with this choice the model's attention is one single group; choose block instead.")
     variant = _limited(edit.variants[0], attention)
-    if variant.schedule.blocks.strip():
+    if variant.schedule.blocks:
         raise EditError(
             "edit: its AttentionInjectSchedule has blocks set, which is what a study tries; leave them empty."
         )
-    every = [name for part in parts for name in part.blocks]
-    chosen = [every, [], *(part.blocks for part in parts)]
-    chosen += [[name for name in every if name not in part.blocks] for part in parts]
+    every = [name for group in groups for name in group.blocks]
+    chosen = [every, [], *(group.blocks for group in groups)]
+    chosen += [[name for name in every if name not in group.blocks] for group in groups]
     return replace(edit, variants=tuple(_injected_in(variant, names) for names in chosen))
 
 
-def findings(parts: Sequence[Group], source: torch.Tensor, pictures: torch.Tensor) -> list[Finding]:
+def findings(groups: Sequence[Group], source: torch.Tensor, pictures: torch.Tensor) -> list[Finding]:
     """What the pictures of `study` show; the first finding is of all layers together.
 
     Args:
         source: [batch, height, width, 3]; pictures: [variants * batch, height, width, 3], in [0, 1].
     """
     batch = len(source)
-    every, nothing, *rest = (measure(source, pictures[i : i + batch]) for i in range(0, len(pictures), batch))
-    alone, without = rest[: len(parts)], rest[len(parts) :]
+    everywhere, nowhere, *rest = (measure(source, pictures[i : i + batch]) for i in range(0, len(pictures), batch))
+    alone, left_out = rest[: len(groups)], rest[len(groups) :]
     return [
-        Finding(EVERYTHING, every, nothing),
-        *(Finding(part.label, only, but) for part, only, but in zip(parts, alone, without)),
+        Finding(EVERYTHING, everywhere, nowhere),
+        *(Finding(group.label, *measures) for group, *measures in zip(groups, alone, left_out)),
     ]
 
 
@@ -122,15 +122,15 @@ def similarity(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
 def table(found: Sequence[Finding]) -> str:
     """The findings, a line each, and in a sentence which group holds most of the source."""
-    every, parts = found[0], found[1:]
+    everything, groups = found[0], found[1:]
     width = max(len(finding.label) for finding in found)
     lines = [
         f"{'':<{width}}   injected only here    everywhere but here",
         f"{'':<{width}}     moved      kept       moved      kept",
     ]
     for finding in found:
-        only, but = finding.only, finding.without
-        numbers = (f"{measured.moved:>6.1f} %   {measured.kept:>7.3f}" for measured in (only, but))
+        both = (finding.only, finding.without)
+        numbers = (f"{measured.moved:>6.1f} %   {measured.kept:>7.3f}" for measured in both)
         lines.append(f"{finding.label:<{width}}   {'     '.join(numbers)}")
     lines += [
         "",
@@ -138,14 +138,14 @@ def table(found: Sequence[Finding]) -> str:
         "kept: structural similarity with the source; 1 is the same picture.",
         f"'{EVERYTHING}, everywhere but here' is no injection at all.",
     ]
-    gap = every.only.kept - every.without.kept
+    gap = everything.only.kept - everything.without.kept
     if gap < 0.01:
         return "\n".join([*lines, "With these settings injection hardly changes how much of the source is kept."])
-    best = max(parts, key=lambda finding: finding.only.kept)
-    missed = min(parts, key=lambda finding: finding.without.kept)
+    best = max(groups, key=lambda finding: finding.only.kept)
+    missed = min(groups, key=lambda finding: finding.without.kept)
     lines.append(
         f"Alone, {best.label} keeps most of the source: {best.only.kept:.3f}, where no injection keeps "
-        f"{every.without.kept:.3f} and injection everywhere {every.only.kept:.3f}."
+        f"{everything.without.kept:.3f} and injection everywhere {everything.only.kept:.3f}."
     )
     lines.append(f"Left out, {missed.label} is missed most: {missed.without.kept:.3f} without it.")
     return "\n".join(lines)
@@ -162,6 +162,6 @@ def _limited(variant: Variant, attention: str) -> Variant:
 
 def _injected_in(variant: Variant, names: Sequence[str]) -> Variant:
     if names:
-        return replace(variant, schedule=replace(variant.schedule, blocks=", ".join(names)))
+        return replace(variant, schedule=replace(variant.schedule, blocks=parse_blocks(", ".join(names))))
     nothing = {"cross_window": Window(0.0, 0.0, "cross"), "self_window": Window(0.0, 0.0, "self"), "word_windows": ()}
     return replace(variant, schedule=replace(variant.schedule, **nothing))

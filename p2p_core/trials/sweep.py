@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from ..edit import Edit
 from ..errors import EditError
 from ..schedule import RAMPS, SELF_LAYERS, SELF_MODES, Window
-from ..tokens import split_phrases
+from ..words import split_phrases
 
 NOTHING = "nothing"
 WORD_WEIGHT = "word weight"
@@ -61,13 +61,13 @@ def read_axis(name: str, parameter: str, text: str, words: str = "") -> Axis:
         raise EditError(f"{name}_parameter: '{parameter}' is none of {', '.join((NOTHING, *PARAMETERS))}.")
     if parameter == WORD_WEIGHT and not words.strip():
         raise EditError(f"{name}_words is empty: name the words of the edited prompt whose weight {name}_values are.")
-    parts = [part for part in re.split(r"[,，;\s]+", text) if part]
-    if not parts:
+    written = [value for value in re.split(r"[,，;\s]+", text) if value]
+    if not written:
         raise EditError(f"{name}_values is empty: write the values of {parameter}, as {_example(parameter)}.")
     if parameter in _CHOICES:
-        values = _read_choices(name, parameter, parts)
+        values = _read_choices(name, parameter, written)
     else:
-        values = tuple(value for part in parts for value in _read_numbers(name, parameter, part))
+        values = tuple(value for text in written for value in _read_numbers(name, parameter, text))
     return Axis(name, parameter, tuple(dict.fromkeys(values)), words.strip())
 
 
@@ -128,23 +128,23 @@ def _reweighted(edit: Edit, axis: Axis, scale: float) -> Edit:
         raise EditError(re.sub(r"^words\b", f"{axis.name}_words", str(error))) from None
 
 
-def _read_choices(name: str, parameter: str, parts: list[str]) -> tuple[str, ...]:
-    unknown = [part for part in parts if part not in _CHOICES[parameter]]
+def _read_choices(name: str, parameter: str, written: list[str]) -> tuple[str, ...]:
+    unknown = [value for value in written if value not in _CHOICES[parameter]]
     if unknown:
         raise EditError(f"{name}_values: '{unknown[0]}' is no {parameter}; there are {', '.join(_CHOICES[parameter])}.")
-    return tuple(parts)
+    return tuple(written)
 
 
-def _read_numbers(name: str, parameter: str, part: str) -> list[float]:
+def _read_numbers(name: str, parameter: str, text: str) -> list[float]:
     lowest, highest = (-20.0, 20.0) if parameter == WORD_WEIGHT else (0.0, 1.0)
     try:
-        numbers = [float(number) for number in part.split(":")]
+        numbers = [float(number) for number in text.split(":")]
         if len(numbers) == 3:
             numbers = _range(*numbers)
         elif len(numbers) != 1:
             raise ValueError
     except ValueError:
-        raise EditError(f"{name}_values: '{part}' is no number; write {parameter} as {_example(parameter)}.") from None
+        raise EditError(f"{name}_values: '{text}' is no number; write {parameter} as {_example(parameter)}.") from None
     for number in numbers:
         if not lowest <= number <= highest:
             raise EditError(f"{name}_values: {number:g} is no {parameter}: it goes from {lowest:g} to {highest:g}.")

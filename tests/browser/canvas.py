@@ -35,12 +35,22 @@ class Canvas:
         self.errors: list[str] = []
         page.on("console", lambda message: message.type == "error" and self._note(message.text, message.location))
         page.on("pageerror", lambda error: self._note(f"{error}\n{error.stack}", {}))
+        # Playwright tells where a message was written, which for a warning is the front end; who was called is here.
+        session = page.context.new_cdp_session(page)
+        session.on("Runtime.consoleAPICalled", self._note_deprecated)
+        session.send("Runtime.enable")
 
     def _note(self, text: str, location: dict) -> None:
         self.errors.append(f"{text} ({location.get('url', '')})")
 
+    def _note_deprecated(self, event: dict) -> None:
+        text = " ".join(str(part.get("value", part.get("description", ""))) for part in event["args"])
+        if "deprecated" in text.lower():
+            calls = [call["url"] for call in event.get("stackTrace", {}).get("callFrames", [])]
+            self._note(text, {"url": next((url for url in calls if "prompt-to-prompt" in url), "")})
+
     def own_errors(self) -> list[str]:
-        """Errors that came from this pack's files; the front end has a few of its own, such as 404s."""
+        """Errors, and uses of what is deprecated, in this pack's files; the front end has a few of its own."""
         return [error for error in self.errors if "prompt-to-prompt" in error]
 
     def open(self) -> Canvas:
@@ -48,6 +58,7 @@ class Canvas:
         self.server.post("/settings", settings)
         self.page.goto(self.server.url)
         self.page.wait_for_function(READY, timeout=60_000)
+        self.page.evaluate("() => { window.LiteGraph.alwaysRepeatWarnings = true; }")
         self.frames(3)
         return self
 

@@ -6,7 +6,7 @@ import json
 
 from prompt_to_prompt.p2p_core.alignment import align
 from prompt_to_prompt.p2p_core.show.alignment import describe
-from prompt_to_prompt.p2p_core.tokens import Prompt, Token
+from prompt_to_prompt.p2p_core.tokens import Prompt, Stream, Token
 from workflows import EVERYTHING, EVERYTHING_LINKS, ID
 
 PAIR = {"align": ("PromptPairAlign", {"source_prompt": "a cat on a car", "edit_prompt": "a dog on a blue car"}, [0, 0])}
@@ -19,7 +19,8 @@ def kinds(view) -> list[tuple[str, str]]:
 
 def prompt(*words: str) -> Prompt:
     text = (Token(word, "text", word, i) for i, word in enumerate(words))
-    return Prompt(" ".join(words), (Token(0, "start"), *text, Token(1, "end"), Token(1, "pad")))
+    tokens = (Token(0, "start"), *text, Token(1, "end"), Token(1, "pad"))
+    return Prompt(" ".join(words), (Stream(tokens, len(tokens)),))
 
 
 def test_description_is_json_without_padding():
@@ -49,6 +50,20 @@ def test_preview_pairs_words_before_any_run(canvas):
     canvas.set("1", "edit_prompt", "a (cat:1.3) car")
     assert kinds(view)[5:] == [("a", "taken"), ("cat", "taken"), ("car", "taken")]
     assert ("on", "dropped") in kinds(view)
+
+
+def test_marks_are_paired_with_marks_and_refused_prompts_not_at_all(canvas):
+    canvas.build(PAIR)
+    view = canvas.view("1")
+    canvas.set("1", "edit_prompt", "a dog, on a car")
+    assert kinds(view)[1] == ("cat", "swapped")
+    assert kinds(view)[6:8] == [("dog", "swapped"), (",", "inserted")]
+    canvas.set("1", "mode", "replace")
+    assert kinds(view)[6:8] == [("dog", "swapped"), (",", "inserted")]
+    canvas.set("1", "edit_prompt", "a blue dog, on a car")
+    assert {kind for _, kind in kinds(view)} == {"unpaired"}
+    assert view.locator(".p2p-ribbon").count() == 0
+    assert view.locator(".p2p-status").inner_text() == "replace needs as many words in both: here are 5 and 6"
 
 
 def test_run_shows_the_tokens_and_typing_greys_them(canvas):

@@ -124,6 +124,34 @@ def test_steps_are_those_of_the_sampler(canvas):
     assert handle(view, "cross", "end").get_attribute("aria-valuetext") == "0.8: steps 1 to 16 of 20"
 
 
+@pytest.mark.parametrize("kind", ["P2PSampler", "P2PSweep", "P2PLayerStudy"])
+def test_steps_are_those_of_any_node_that_samples(canvas, kind):
+    sampling = (kind, {"steps": 12}, [900, 0])
+    reweight = ("AttentionReweight", {}, [450, 0])
+    links = [("schedule", "edit", "reweight", "edit"), ("reweight", "edit", "sampling", "edit")]
+    canvas.build({**ALONE, "reweight": reweight, "sampling": sampling}, links)
+    end = handle(canvas.view("1"), "cross", "end")
+    assert end.get_attribute("aria-valuetext") == "0.8: steps 1 to 10 of 12"
+    canvas.on("3", "(node) => { node.mode = 2; }")
+    canvas.record()
+    canvas.frames()
+    assert end.get_attribute("aria-valuetext") == "0.8"
+
+
+def test_steps_are_found_from_inside_a_subgraph(canvas):
+    sampling = ("P2PSampler", {"steps": 12}, [900, 0])
+    reweight = ("AttentionReweight", {}, [450, 0])
+    links = [("schedule", "edit", "reweight", "edit"), ("reweight", "edit", "sampling", "edit")]
+    canvas.build({**ALONE, "reweight": reweight, "sampling": sampling}, links)
+    canvas.page.evaluate(
+        """() => { const { graph } = window.app;
+             graph.convertToSubgraph(new Set(graph.nodes.filter((node) => String(node.id) === "2"))); }"""
+    )
+    canvas.record()
+    canvas.frames(6)
+    assert handle(canvas.view("1"), "cross", "end").get_attribute("aria-valuetext") == "0.8: steps 1 to 10 of 12"
+
+
 def test_connected_numbers_are_shown_and_left_alone(canvas):
     constant = ("PrimitiveFloat", {"value": 0.3}, [-300, 0])
     canvas.build({**ALONE, "number": constant}, [("number", "FLOAT", "schedule", "cross_end")])

@@ -144,6 +144,104 @@ def test_through_reroutes_and_bypassed_nodes(canvas):
     assert words(canvas.view("4")) == {}
 
 
+# A Set and a Get node as several packs have them: no link goes between them, and the front end asks the Get node.
+SET_AND_GET = """() => {
+  const { LiteGraph } = window;
+  class Virtual extends LiteGraph.LGraphNode {
+    isVirtualNode = true;
+  }
+  class SetNode extends Virtual {
+    constructor(title) { super(title); this.addInput("value", "*"); }
+  }
+  class GetNode extends Virtual {
+    constructor(title) { super(title); this.addOutput("value", "*"); }
+    findSetter(graph) { return graph.nodes.find((node) => node instanceof SetNode); }
+    getInputLink(slot) { return SetNode.prototype.getInputLink.call(this.findSetter(this.graph), slot); }
+  }
+  class Unknown extends Virtual {
+    constructor(title) { super(title); this.addOutput("value", "*"); }
+  }
+  LiteGraph.registerNodeType("TestSet", SetNode);
+  LiteGraph.registerNodeType("TestGet", GetNode);
+  LiteGraph.registerNodeType("TestUnknown", Unknown);
+}"""
+
+
+def test_through_set_and_get_nodes(canvas):
+    canvas.page.evaluate(SET_AND_GET)
+    nodes = {"align": PAIR, "get": ("TestGet", {}, [400, 400]), "reweight": REWEIGHT}
+    canvas.build(nodes, [("get", "value", "reweight", "edit")])
+    assert words(canvas.view("3")) == {}
+    canvas.page.evaluate(
+        """() => { const { graph } = window.app;
+             const node = window.LiteGraph.createNode("TestSet");
+             graph.add(node);
+             graph.nodes.find(({ type }) => type === "PromptPairAlign").connect(0, node, 0); }"""
+    )
+    canvas.record()
+    canvas.frames(4)
+    assert "dog" in words(canvas.view("3"))
+
+
+def test_prompts_that_only_a_run_knows(canvas):
+    text = ("StringConcatenate", {"string_a": "a dog", "string_b": "on a car", "delimiter": " "}, [-100, 500])
+    links = [*EVERYTHING_LINKS, ("text", "STRING", "align", "edit_prompt")]
+    canvas.build({**EVERYTHING, "text": text}, links)
+    picker, blend = canvas.view(ID["reweight"]), canvas.view(ID["blend"])
+    windows = canvas.view(ID["schedule"]).locator("select")
+    assert "queue once to see its words" in picker.inner_text()
+    assert windows.inner_text() == "no words yet: queue once"
+    assert words(blend, '[data-input="source_words"]')["cat"]
+    assert "queue once" in canvas.view(ID["align"]).inner_text()
+    canvas.run()
+    canvas.tokens_shown()
+    assert words(picker) == {"a#1": False, "dog": True, "on": False, "a#2": False, "car": False}
+    assert "car" in windows.inner_text()
+    # They are those of this source, not of another.
+    canvas.set(ID["align"], "source_prompt", "an owl")
+    assert "queue once to see its words" in picker.inner_text()
+    assert "owl" in words(blend, '[data-input="source_words"]')
+
+
+def test_an_edit_that_cannot_be_followed_is_one_that_was_run(canvas):
+    canvas.page.evaluate(SET_AND_GET)
+    apart = {"apart": ("AttentionReweight", {}, [2000, 0]), "unknown": ("TestUnknown", {}, [1900, 300])}
+    canvas.build({**EVERYTHING, **apart}, [*EVERYTHING_LINKS, ("unknown", "value", "apart", "edit")])
+    picker = canvas.view("12")
+    assert "queue once to see its words" in picker.inner_text()
+    canvas.run()
+    canvas.tokens_shown()
+    assert list(words(picker)) == ["a#1", "dog", "sitting", "on", "a#2", "blue", "car"]
+
+
+def test_words_are_those_that_the_encoder_saw(canvas):
+    """An embedding that there is none of is left out by ComfyUI, which the page can't know."""
+    canvas.build(EVERYTHING, EVERYTHING_LINKS)
+    canvas.set(ID["align"], "edit_prompt", f"a dog, embedding:nosuch{canvas.rendering}")
+    picker = canvas.view(ID["reweight"])
+    assert list(words(picker)) == ["a", "dog", f"nosuch{canvas.rendering}"]
+    canvas.run()
+    canvas.tokens_shown()
+    assert list(words(picker)) == ["a", "dog"]
+
+
+@pytest.mark.parametrize("kind", ["PrimitiveString", "PrimitiveNode"])
+def test_constants_upstream_arrive(canvas, kind):
+    canvas.build({"align": PAIR, "reweight": REWEIGHT}, [("align", "edit", "reweight", "edit")])
+    canvas.page.evaluate(
+        """(kind) => { const { graph } = window.app;
+             const [align] = graph.nodes;
+             const node = window.LiteGraph.createNode(kind);
+             graph.add(node);
+             node.connect(0, align, align.inputs.findIndex((input) => input.name === "edit_prompt"));
+             node.widgets[0].value = "an owl"; }""",
+        kind,
+    )
+    canvas.record()
+    canvas.frames(4)
+    assert list(words(canvas.view("2"))) == ["an", "owl"]
+
+
 @pytest.mark.parametrize("inside", [["1"], ["2"], ["1", "2"]], ids=["prompts", "picker", "both"])
 def test_through_the_walls_of_a_subgraph(canvas, inside):
     canvas.build({"align": PAIR, "reweight": REWEIGHT, "next": ("AttentionReweight", {}, [900, 0])},

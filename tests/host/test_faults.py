@@ -72,13 +72,16 @@ def test_interrupted_at_any_moment(turn, monkeypatch):
         run()
 
 
-@pytest.mark.parametrize("place", ["Run.blend", "Run.begin_step", "Run.finish", "word_maps", "edited_attention"])
+@pytest.mark.parametrize(
+    "place", ["Run.predictions", "Run.begin_step", "Run.final", "MapRecorder.record", "edited_attention"]
+)
 @pytest.mark.parametrize(
     "error", [RuntimeError("boom"), torch.cuda.OutOfMemoryError("simulated")], ids=["error", "memory"]
 )
 def test_an_error_in_our_own_code(place, error, monkeypatch):
-    owner, name = (core_run.Run, place.split(".")[1]) if "." in place else (core_run, place)
-    monkeypatch.setattr(owner, name, after(1 if name == "finish" else 3, getattr(owner, name), error))
+    *of, name = place.split(".")
+    owner = getattr(core_run, of[0]) if of else core_run
+    monkeypatch.setattr(owner, name, after(1 if name == "final" else 3, getattr(owner, name), error))
     with pytest.raises(type(error)):
         run()
 

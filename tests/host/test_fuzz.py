@@ -49,7 +49,7 @@ def test_prompts(clip, source, edit, mode):
         return
     alignment = made[0].variants[0].alignment
     assert made[1][0][0].shape[1] == alignment.source_length
-    assert torch.isfinite(alignment.matrix()).all()
+    assert torch.isfinite(alignment.matrix).all()
 
 
 @MANY
@@ -72,7 +72,9 @@ def test_reweighting(words, scale, start, end):
     lines=st.one_of(st.text(max_size=40), st.sampled_from(["dog: 0-0.3", "dog: 1-0", "dog: 0.1.2-3", "dog#7: 0-1"])),
 )
 def test_schedules(windows, strengths, choices, blocks, lines):
-    answer(AttentionInjectSchedule, EDIT, *windows, *strengths, *choices, blocks, lines)
+    names = ("cross_strength", "self_strength", "ramp", "self_layers", "self_mode", "blocks", "word_windows")
+    optional = dict(zip(names, (*strengths, *choices, blocks, lines), strict=True))
+    answer(AttentionInjectSchedule, EDIT, *windows, **optional)
 
 
 @MANY

@@ -236,7 +236,7 @@ def test_one_step_more_or_less_is_seen(sampled, edit):
 @pytest.fixture
 def matrix(demo):
     def matrix(source: str, prompt: str, mode: str) -> torch.Tensor:
-        return align(*(encode(demo[1], text) for text in (source, prompt)), mode).matrix()
+        return align(*(encode(demo[1], text) for text in (source, prompt)), mode).matrix
 
     return matrix
 

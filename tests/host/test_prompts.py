@@ -26,7 +26,7 @@ def demo(tmp_path_factory):
 
 
 def words(prompt):
-    return [word.text for word in prompt.words()]
+    return [word.text for word in prompt.words]
 
 
 def test_a_prompt_is_read_as_the_encoder_reads_it(demo):

@@ -186,7 +186,8 @@ def test_windows_count_the_steps_that_are_made(denoise):
 
     def predict(*args, **kwargs):
         out = original(*args, **kwargs)
-        seen.append(guider._run._progress)
+        run = guider.current_run
+        seen.append((run.step, run.steps))
         return out
 
     guider.predict_noise = predict
@@ -204,11 +205,11 @@ def test_local_blend_by_words_at_any_size(size):
 
 
 def test_maps_are_kept_only_when_asked_for(monkeypatch):
-    import prompt_to_prompt.p2p_core.run as core_run
+    from prompt_to_prompt.p2p_core import maps as core_maps
 
     calls = []
-    original = core_run.word_maps
-    monkeypatch.setattr(core_run, "word_maps", lambda *args: calls.append(1) or original(*args))
+    original = core_maps.word_maps
+    monkeypatch.setattr(core_maps, "word_maps", lambda *args: calls.append(1) or original(*args))
     _, without = run(edit_of())
     assert without.maps() is None and not calls
     _, finished = run(edit_of(), keep_maps=True)
@@ -261,7 +262,7 @@ def test_a_failed_run_leaves_nothing_behind(error, monkeypatch):
     before, reference = repr(model.model_options), plain(edit_of().source.encoding)
     guider = EditGuider(model, edit_of(), NEGATIVE, 5.0)
     mine = set(vars(guider))
-    import prompt_to_prompt.p2p_core.run as core_run
+    from prompt_to_prompt.p2p_core import run as core_run
 
     calls = []
 

@@ -20,6 +20,7 @@ from prompt_to_prompt.p2p_core.edit import Edit
 from prompt_to_prompt.p2p_core.hosts import comfy as comfy_host
 from prompt_to_prompt.p2p_core.hosts import diffusers as diffusers_host
 from prompt_to_prompt.p2p_core.hosts.diffusers.unet import attention_layers
+from prompt_to_prompt.p2p_core.layers import parse_blocks
 from prompt_to_prompt.p2p_core.schedule import InjectSchedule, Window, parse_word_windows
 
 from support import small_models
@@ -41,7 +42,7 @@ EDITS = {
     "strength": lambda edit: edit.schedule(InjectSchedule(cross_strength=0.6, self_strength=0.5, ramp="cosine")),
     "key_value": lambda edit: edit.schedule(InjectSchedule(self_mode="key_value", self_layers="all")),
     "output": lambda edit: edit.schedule(InjectSchedule(self_mode="output", self_window=Window(0.2, 0.9))),
-    "blocks": lambda edit: edit.schedule(InjectSchedule(blocks="middle, output:1-3")),
+    "blocks": lambda edit: edit.schedule(InjectSchedule(blocks=parse_blocks("middle, output:1-3"))),
     "word_windows": lambda edit: edit.schedule(InjectSchedule(word_windows=parse_word_windows("dog: 0.0-0.3"))),
     "local_blend": lambda edit: edit.local_blend("cat", "dog", threshold=0.7, subtract_words="car", start=0.3),
     "mask": lambda edit: edit.local_blend(

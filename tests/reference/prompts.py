@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import zlib
 
-from prompt_to_prompt.p2p_core.tokens import Prompt, Token
+from prompt_to_prompt.p2p_core.tokens import Prompt, Stream, Token
 
 START, END = 0, 1
 
@@ -26,4 +26,4 @@ def tokenised(text: str, chunk: int = 77, pad: int = END) -> Prompt:
     for part in parts:
         tokens += [Token(START, "start"), *part, Token(END, "end")]
         tokens += [Token(pad, "pad")] * (room - len(part))
-    return Prompt(text, tuple(tokens), chunk)
+    return Prompt(text, (Stream(tuple(tokens), chunk),))

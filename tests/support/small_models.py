@@ -9,7 +9,7 @@ import comfy.model_patcher
 import comfy.supported_models
 import torch
 from prompt_to_prompt.p2p_core.edit import Edit
-from prompt_to_prompt.p2p_core.tokens import Prompt, Token
+from prompt_to_prompt.p2p_core.tokens import Prompt, Stream, Token
 
 COMMON = {
     "image_size": 32,
@@ -101,7 +101,7 @@ def prompt(words: str, chunks: int = 1, width: int = 64) -> Prompt:
     generator = torch.Generator().manual_seed(sum(ord(c) * (i + 1) for i, c in enumerate(words)))
     embeddings = torch.randn(1, 77 * chunks, width, generator=generator)
     pooled = torch.randn(1, 1280, generator=generator)
-    return Prompt(words, tuple(tokens), encoding=[[embeddings, {"pooled_output": pooled}]])
+    return Prompt(words, (Stream(tuple(tokens), 77),), [[embeddings, {"pooled_output": pooled}]])
 
 
 NEGATIVE = prompt("blurry").encoding

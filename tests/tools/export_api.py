@@ -9,8 +9,10 @@ Runs in ComfyUI's Python (.comfyui/venv/bin/python), since a server tells what i
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -26,39 +28,48 @@ NEVER, BYPASS = 2, 4  # a node's mode when it is muted or bypassed
 NOTES = {"Note", "MarkdownNote"}
 
 
+def _load_as_prompt() -> Callable[[dict], Workflow]:
+    """The command's own, by its path: the checkout's root must not be on sys.path beside a ComfyUI."""
+    spec = importlib.util.spec_from_file_location("workflow", CHECKOUT / "p2p_core" / "command" / "workflow.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.as_prompt
+
+
+as_prompt = _load_as_prompt()
+
+
 def to_api(canvas: dict, object_info: dict[str, dict]) -> Workflow:
     """What the front end would queue for a workflow without subgraphs, reroutes or bypassed nodes."""
-    origins = {link[0]: [str(link[1]), link[2]] for link in canvas["links"]}
-    workflow: Workflow = {}
-    for node in sorted(canvas["nodes"], key=lambda node: node["id"]):
-        if node["type"] in NOTES or node["mode"] == NEVER:
-            continue
-        if node["mode"] == BYPASS or node["type"] not in object_info:
-            raise ValueError(f"node {node['id']} ({node['type']}) can't be exported")
-        definition = object_info[node["type"]]
-        inputs = widget_values(definition, node.get("widgets_values", []))
-        inputs |= {slot["name"]: origins[slot["link"]] for slot in node.get("inputs", []) if slot["link"] is not None}
-        ordered = {name: inputs[name] for name in input_specs(definition) if name in inputs}
-        title = node.get("title") or definition["display_name"] or node["type"]
-        workflow[str(node["id"])] = {"class_type": node["type"], "inputs": ordered, "_meta": {"title": title}}
+    nodes = [node for node in canvas["nodes"] if node["mode"] != NEVER]
+    for node in nodes:
+        _check(node, object_info)
+    workflow: Workflow = as_prompt({**canvas, "nodes": sorted(nodes, key=lambda node: node["id"])})
+    titles = {str(node["id"]): node.get("title") for node in nodes}
+    for number, node in workflow.items():
+        definition = object_info[node["class_type"]]
+        node["inputs"] = {name: node["inputs"][name] for name in input_specs(definition) if name in node["inputs"]}
+        node["_meta"] = {"title": titles[number] or definition["display_name"] or node["class_type"]}
     return workflow
+
+
+def _check(node: dict, object_info: dict[str, dict]) -> None:
+    """Raise ValueError where a node isn't what the server knows by its name, or is bypassed."""
+    if node["type"] in NOTES:
+        return
+    if node["mode"] == BYPASS or node["type"] not in object_info:
+        raise ValueError(f"node {node['id']} ({node['type']}) can't be exported")
+    specs = input_specs(object_info[node["type"]])
+    widgets = [name for name, spec in specs.items() if is_widget(spec)]
+    if [slot["name"] for slot in node["inputs"] if "widget" in slot] != widgets:
+        raise ValueError(f"node {node['id']} ({node['type']}) has other widgets than {', '.join(widgets)}")
+    if len(node.get("widgets_values", [])) != sum(1 + len(extra_values(name, specs[name])) for name in widgets):
+        raise ValueError(f"node {node['id']} ({node['type']}) has more or fewer values than widgets")
 
 
 def input_specs(definition: dict) -> dict[str, list]:
     """A node's inputs by name, in order, each as ComfyUI describes it: [type, settings]."""
     return {**definition["input"].get("required", {}), **definition["input"].get("optional", {})}
-
-
-def widget_values(definition: dict, values: list) -> dict:
-    """The values of a node's widgets by name, without those that only the front end has."""
-    remaining, named = list(values), {}
-    for name, spec in input_specs(definition).items():
-        if is_widget(spec):
-            named[name] = remaining.pop(0)
-            del remaining[: len(extra_values(name, spec))]
-    if remaining:
-        raise ValueError(f"{definition['name']} has {len(remaining)} values more than widgets")
-    return named
 
 
 def is_widget(spec: list) -> bool:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
-from prompt_to_prompt.p2p_core.alignment import MODES, align, identity, needleman_wunsch
+from prompt_to_prompt.p2p_core.alignment import MODES, Link, align, needleman_wunsch
 from prompt_to_prompt.p2p_core.errors import EditError
 from prompt_to_prompt.p2p_core.tokens import Prompt
 from reference.prompts import END, tokenised
@@ -41,15 +41,15 @@ def swaps(draw) -> tuple[Prompt, Prompt]:
 def test_identical_prompts_align_to_the_identity(text, chunk, pad, mode):
     prompt = tokenised(text, chunk, pad)
     alignment = align(prompt, tokenised(text, chunk, pad), mode)
-    assert torch.equal(alignment.matrix(), torch.eye(len(prompt), dtype=torch.float64))
-    assert alignment.taken().all()
-    assert identity(len(prompt)).links == alignment.links
+    assert torch.equal(alignment.matrix, torch.eye(len(prompt), dtype=torch.float64))
+    assert alignment.taken.all()
+    assert alignment.links == tuple(Link((i,), (i,)) for i in range(len(prompt)))
 
 
 @given(pairs(), matching)
 def test_the_matrix_has_a_row_per_source_and_a_column_per_edit_token(prompts, mode):
     alignment = align(*prompts, mode)
-    matrix, taken = alignment.matrix(), alignment.taken()
+    matrix, taken = alignment.matrix, alignment.taken
     assert matrix.shape == tuple(map(len, prompts))
     assert torch.equal(matrix, matrix.clamp(0, 1))
     assert torch.equal(matrix.any(0), taken.bool())  # tokens that keep their own map have an empty column
@@ -67,7 +67,7 @@ def test_kinds_of_tokens_are_never_mixed(prompts, mode):
 @given(pairs(), st.sampled_from(["auto", "refine"]))
 def test_start_end_and_padding_are_taken_whatever_the_lengths(prompts, mode):
     source, edit = prompts
-    taken = align(source, edit, mode).taken()
+    taken = align(source, edit, mode).taken
     assert taken[edit.positions("start")].all()
     assert taken[edit.positions("end")].all()
     if source.positions("pad"):
@@ -78,7 +78,7 @@ def test_start_end_and_padding_are_taken_whatever_the_lengths(prompts, mode):
 def test_sequence_takes_start_and_end_of_a_single_chunk(source, edit, pad):
     """Padding that the longer prompt lacks keeps its own map, as in CrossAttentionControl."""
     source, edit = tokenised(source, pad=pad), tokenised(edit, pad=pad)
-    taken = align(source, edit, "sequence").taken()
+    taken = align(source, edit, "sequence").taken
     assert taken[[*edit.positions("start"), *edit.positions("end")]].all()
     assert taken[edit.positions("pad")].sum() == min(len(source.positions("pad")), len(edit.positions("pad")))
 
@@ -89,15 +89,15 @@ def test_replace_conserves_the_mass_of_every_map(prompts):
     source, edit = prompts
     assume(edit.positions("pad") or not source.positions("pad"))  # else there is nothing to give padding's mass to
     alignment = align(source, edit, "replace")
-    torch.testing.assert_close(alignment.matrix().sum(1), torch.ones(len(source), dtype=torch.float64))
-    assert alignment.taken()[edit.positions("text")].all()
+    torch.testing.assert_close(alignment.matrix.sum(1), torch.ones(len(source), dtype=torch.float64))
+    assert alignment.taken[edit.positions("text")].all()
 
 
 @given(swaps())
 def test_replace_shares_each_word_equally_and_the_next_follow_in_step(prompts):
     source, edit = prompts
-    matrix = align(source, edit, "replace").matrix()
-    for old, new in zip(source.words(), edit.words()):
+    matrix = align(source, edit, "replace").matrix
+    for old, new in zip(source.words, edit.words):
         block = matrix[list(old.positions)][:, list(new.positions)]
         share = torch.full_like(block, 1 / len(new.positions))
         assert torch.equal(block, torch.eye(len(block)).to(block) if old.ids == new.ids else share)
@@ -123,7 +123,7 @@ def test_needleman_wunsch_pairs_as_many_as_can_be(old, new):
 def pieces(source: Prompt, edit: Prompt, mode: str) -> dict[str, str]:
     """Each word of the edit and what it takes, in tokens' texts: {"dog": "cat"}; "" is its own map."""
     taken = {j: link.sources for link in align(source, edit, mode).links for j in link.edits}
-    sources = {word: dict.fromkeys(i for j in word.positions for i in taken.get(j, ())) for word in edit.words()}
+    sources = {word: dict.fromkeys(i for j in word.positions for i in taken.get(j, ())) for word in edit.words}
     return {word.text: " ".join(source.tokens[i].text for i in found) for word, found in sources.items()}
 
 
@@ -182,5 +182,5 @@ def test_replace_of_different_numbers_of_words_says_how_many():
 
 
 def test_an_unknown_mode_lists_the_known():
-    with pytest.raises(EditError, match=r"^mode: 'swap' is none of auto, replace, refine, sequence"):
+    with pytest.raises(EditError, match=r"^mode: 'swap' is not one of: auto, replace, refine, sequence"):
         align(tokenised("a"), tokenised("a"), "swap")

@@ -10,13 +10,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prompt_to_prompt.p2p_core.alignment import Alignment, Link
-from prompt_to_prompt.p2p_core.attention import Injection, Pair, edited_attention
+from prompt_to_prompt.p2p_core.architecture import Architecture
+from prompt_to_prompt.p2p_core.attention import Call, Injection, Neighbour, Pair, edited_attention
 from prompt_to_prompt.p2p_core.edit import Edit, Reweight, Variant
 from prompt_to_prompt.p2p_core.errors import EditError
 from prompt_to_prompt.p2p_core.layers import Layer
-from prompt_to_prompt.p2p_core.run import Chunk, Run
+from prompt_to_prompt.p2p_core.rows import Evaluation
+from prompt_to_prompt.p2p_core.run import Run
 from prompt_to_prompt.p2p_core.schedule import InjectSchedule, Window, WordWindow
-from prompt_to_prompt.p2p_core.tokens import Prompt, Token
+from prompt_to_prompt.p2p_core.tokens import Prompt, Stream, Token
+from prompt_to_prompt.p2p_core.values import Mix, Weigh
 from reference import map_space
 
 EXACT = {"rtol": 1e-9, "atol": 1e-9}
@@ -25,7 +28,7 @@ HEAD_DIM = 3
 
 
 def prompt(length: int) -> Prompt:
-    return Prompt("", tuple(Token(i, "text", f"w{i}", i) for i in range(length)), chunk=length)
+    return Prompt("", (Stream(tuple(Token(i, "text", f"w{i}", i) for i in range(length)), length),))
 
 
 @st.composite
@@ -67,32 +70,38 @@ def variants(draw, source: int) -> Variant:
     return Variant(prompt(alignment.edit_length), alignment, schedule, draw(st.lists(reweights, max_size=3).map(tuple)))
 
 
+def layer(kind: str, heads: int) -> Layer:
+    return Layer("middle", 0, 0, {"cross": ("text",), "self": ("image",)}[kind], 0, heads, HEAD_DIM)
+
+
+def architecture(heads: int) -> Architecture:
+    return Architecture("", (layer("cross", heads), layer("self", heads)), 8, 77)
+
+
 @dataclass
-class Call:
+class Case:
     """One call of one attention layer within a run, and its plain output."""
 
     run: Run
     step: int
     heads: int
-    chunk: Chunk
+    evaluation: Evaluation
     q: torch.Tensor
     k: torch.Tensor
     v: torch.Tensor
 
     def edited(self, kind: str, **more) -> torch.Tensor:
-        layer = Layer("middle", 0, 0, kind, 0, self.heads, HEAD_DIM)
         self.run.begin_step(self.step, STEPS)
-        return self.run.attention(
-            self.q, self.k, self.v, layer, self.heads, [self.chunk], (8, 8), more.pop("attend", self.plain), **more
-        )
+        call = Call(self.q, self.k, self.v, layer(kind, self.heads), (self.evaluation,), (8, 8))
+        return self.run.attention(call, more.pop("attend", self.plain), **more)
 
-    def plain(self, q, k, v) -> torch.Tensor:
+    def plain(self, q, k, v, mask=None) -> torch.Tensor:
         return map_space.attention(q, k, v, self.heads)
 
     def rows(self, i: int) -> tuple[slice, slice]:
         """The source's rows and the edit's, of variant `i`."""
-        rows = self.run.rows
-        return rows.of(rows.sources[i], self.chunk.base), rows.of(rows.edited[i], self.chunk.base)
+        rows, base = self.run.rows, self.evaluation.base
+        return rows.of(rows.partner_of(i), base), rows.of(rows.place_of(i), base)
 
     def everything_else(self) -> list[int]:
         edited = {row for i in range(len(self.run.edit.variants)) for row in range(len(self.q))[self.rows(i)[1]]}
@@ -100,13 +109,12 @@ class Call:
 
 
 @st.composite
-def calls(draw, cross: bool) -> Call:
+def calls(draw, cross: bool) -> Case:
     """A batch of several images, several edits of each and rows that are none of the run's."""
     source = draw(st.integers(1, 5))
     edit = Edit(prompt(source), tuple(draw(st.lists(variants(source), min_size=1, max_size=3))))
     heads, batch, n = (draw(st.integers(1, most)) for most in (3, 2, 5))
-    layers = [Layer("middle", 0, 0, "cross", 0, heads, HEAD_DIM)]
-    run = Run(edit, layers, batch, (8, 8), draw(st.sampled_from(["dual", "shared"])))
+    run = Run(edit, architecture(heads), batch, (8, 8), draw(st.sampled_from(["dual", "shared"])))
     before, after = draw(st.integers(0, 2)), draw(st.integers(0, 2))
     rows = before + len(run.rows) + after
     random = torch.Generator().manual_seed(draw(st.integers(0, 2**32)))
@@ -120,18 +128,18 @@ def calls(draw, cross: bool) -> Call:
         lengths = [source, *(len(variant.prompt) for variant in edit.variants)]
         m = lcm(*lengths) * draw(st.integers(1, 2))
         of_row = [m] * rows
-        for row, length in [(0, source), *zip(run.rows.sources, [source] * 9), *zip(run.rows.edited, lengths[1:])]:
-            of_row[run.rows.of(row, before)] = [length] * batch
+        for place, length in enumerate([source] * run.rows.first + lengths[1:]):
+            of_row[run.rows.of(place, before)] = [length] * batch
         q = tensor(rows, n)
         k, v = (torch.cat([tensor(1, length).repeat(1, m // length, 1) for length in of_row]) for _ in range(2))
-    return Call(run, draw(st.integers(0, STEPS - 1)), heads, Chunk(before), q, k, v)
+    return Case(run, draw(st.integers(0, STEPS - 1)), heads, Evaluation(before), q, k, v)
 
 
 def holds(window: Window, step: int) -> bool:
     return window.start <= step / STEPS < window.end
 
 
-def literal_cross(call: Call, i: int) -> torch.Tensor:
+def literal_cross(call: Case, i: int) -> torch.Tensor:
     """((P_s A) diag(a) + P_e diag(1 - a)) diag(w) v_e."""
     variant = call.run.edit.variants[i]
     length, schedule = len(variant.prompt), variant.schedule
@@ -190,7 +198,7 @@ def test_self_attention(call):
 @given(calls(cross=False))
 def test_cross_attention_to_one_encoding_that_all_prompts_share(call):
     """Where a conditioning entry is the same for source and edits, each token is its own partner, and has no weight."""
-    call.chunk = Chunk(call.chunk.base, aligned=False)
+    call.evaluation = Evaluation(call.evaluation.base, shares_prompt=True)
     out = call.edited("cross")
     for i, variant in enumerate(call.run.edit.variants):
         schedule, rows = variant.schedule, call.rows(i)
@@ -214,7 +222,7 @@ def test_inputs_are_not_written_to(call_and_kind):
 def test_what_another_patch_made_of_it_stays(call):
     """The edit is added to another patch's output, in the edits' rows alone."""
     other = torch.randn(call.q.shape, dtype=torch.float64)
-    out = call.edited("cross", previous=lambda q, k, v: call.plain(q, k, v) + other)
+    out = call.edited("cross", previous=lambda q, k, v, mask: call.plain(q, k, v) + other)
     torch.testing.assert_close(out, call.edited("cross") + other, **EXACT)
 
 
@@ -226,18 +234,18 @@ class Counted:
         self.heads = heads
         self.rows: list[int] = []
 
-    def __call__(self, q, k, v):
+    def __call__(self, q, k, v, mask):
         self.rows.append(len(q))
         return map_space.attention(q, k, v, self.heads)
 
 
-def full(length: int, **more) -> Call:
+def full(length: int, **more) -> Case:
     """A run of one edit, every token of which is taken, at the first of its steps."""
     alignment = Alignment(length, length, tuple(Link((i,), (i,)) for i in range(length)))
     variant = Variant(prompt(length), alignment, InjectSchedule(**more))
-    run = Run(Edit(prompt(length), (variant,)), [Layer("middle", 0, 0, "cross", 0, 2, HEAD_DIM)], 1, (8, 8))
+    run = Run(Edit(prompt(length), (variant,)), architecture(2), 1, (8, 8))
     q, k, v = (torch.randn(4, length, 2 * HEAD_DIM, dtype=torch.float64) for _ in range(3))
-    return Call(run, 0, 2, Chunk(2), q, k, v)
+    return Case(run, 0, 2, Evaluation(2), q, k, v)
 
 
 @pytest.mark.parametrize("kind", ["self", "cross"])
@@ -257,7 +265,7 @@ def test_a_part_kept_beside_it_is_a_second_call_of_the_edits_rows(kind):
 @pytest.mark.parametrize("kind", ["self", "cross"])
 def test_outside_of_the_window_the_host_is_given_its_own_tensors(kind):
     call, seen = full(5, cross_window=Window(0.5, 1.0), self_window=Window(0.5, 1.0)), []
-    call.edited(kind, attend=lambda *qkv: seen.append(qkv) or qkv[0])
+    call.edited(kind, attend=lambda *qkv: seen.append(qkv[:3]) or qkv[0])
     [qkv] = seen
     assert all(given is own for given, own in zip(qkv, (call.q, call.k, call.v)))
 
@@ -269,9 +277,9 @@ def test_the_same_prompt_and_latent_under_full_injection_give_the_source():
     assert torch.equal(out[3], out[2])
 
 
-@pytest.mark.parametrize("keep", [None, torch.full((5,), 0.5)])
+@pytest.mark.parametrize("keep", [None, Weigh(torch.full((5,), 0.5))])
 def test_a_prompt_lengthened_after_its_alignment_is_an_error_that_names_the_cause(keep):
-    q = torch.randn(2, 3, 4)
-    pair = Pair(slice(0, 1), slice(1, 2), Injection(torch.eye(5), keep))
+    call = Call(torch.randn(2, 3, 4), *torch.randn(2, 2, 7, 4), layer("cross", 1), (), (8, 8))
+    pair = Pair(Neighbour(slice(0, 1)), slice(1, 2), Injection(Mix(torch.eye(5)), keep))
     with pytest.raises(EditError, match=r"attends to 7 tokens, but the prompts of this edit have 5.*Concat"):
-        edited_attention(q, torch.randn(2, 7, 4), torch.randn(2, 7, 4), [pair], lambda q, k, v: q)
+        edited_attention(call, [pair], lambda q, k, v, mask: q)

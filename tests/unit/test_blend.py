@@ -6,7 +6,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from prompt_to_prompt.p2p_core.alignment import identity
+from prompt_to_prompt.p2p_core.alignment import align
+from prompt_to_prompt.p2p_core.architecture import Architecture
 from prompt_to_prompt.p2p_core.blend import LocalBlend, fit_mask, limit, word_mask
 from prompt_to_prompt.p2p_core.edit import Edit, Variant
 from prompt_to_prompt.p2p_core.errors import EditError
@@ -65,15 +66,15 @@ def test_a_users_masks_are_taken_in_turn():
 
 # --- in a run ---
 
-LAYERS = [Layer("middle", 0, 0, "cross", 0, 2, 4)]
+LAYERS = [Layer("middle", 0, 0, ("text",), 0, 2, 4)]
 SIZE = (8, 8)
 LEFT = (torch.arange(8) < 3).float().expand(8, 8)
 
 
 def run(*blends: LocalBlend | None, batch: int = 1, trajectory: str = "dual") -> Run:
     prompt = tokenised("a cat", chunk=6)
-    variants = tuple(Variant(prompt, identity(6), blend=blend) for blend in blends)
-    return Run(Edit(prompt, variants), LAYERS, batch, SIZE, trajectory)
+    variants = tuple(Variant(prompt, align(prompt, prompt), blend=blend) for blend in blends)
+    return Run(Edit(prompt, variants), Architecture("", tuple(LAYERS), 8, 6), batch, SIZE, trajectory)
 
 
 @pytest.mark.parametrize("trajectory", ["dual", "shared"])
@@ -82,22 +83,23 @@ def test_each_edit_is_held_to_its_own_mask(batch, trajectory):
     made = run(LocalBlend(mask=LEFT, start=0.0), None, batch=batch, trajectory=trajectory)
     latent = torch.randn(len(made.rows), 4, *SIZE)
     before = latent.clone()
-    [out] = made.blend(latent)
+    [out] = made.predictions(latent)
     rows = made.rows
-    source, first, second = out[rows.of(0)], out[rows.of(rows.edited[0])], out[rows.of(rows.edited[1])]
+    source, first, second = (out[rows.of(place)] for place in (0, rows.place_of(0), rows.place_of(1)))
     assert torch.equal(latent, before)
     assert torch.equal(source, latent[rows.of(0)])
-    assert torch.equal(first, torch.where(LEFT.bool(), latent[rows.of(rows.edited[0])], source))
-    assert torch.equal(second, latent[rows.of(rows.edited[1])])
+    assert torch.equal(first, torch.where(LEFT.bool(), latent[rows.of(rows.place_of(0))], source))
+    assert torch.equal(second, latent[rows.of(rows.place_of(1))])
     assert torch.equal(made.masks(), torch.cat([LEFT.expand(batch, 8, 8), torch.ones(batch, 8, 8)]))
 
 
 def test_a_companion_follows_its_edit():
     """On a shared trajectory the source's maps come from the edit's own latent, blended or not."""
     made = run(LocalBlend(mask=LEFT, start=0.0), None, batch=2, trajectory="shared")
-    [out] = made.blend(torch.randn(len(made.rows), 4, *SIZE))
-    for companion, edited in zip(made.rows.sources, made.rows.edited):
-        assert torch.equal(out[made.rows.of(companion)], out[made.rows.of(edited)])
+    [out] = made.predictions(torch.randn(len(made.rows), 4, *SIZE))
+    rows = made.rows
+    for i in range(rows.edits):
+        assert torch.equal(out[rows.of(rows.partner_of(i))], out[rows.of(rows.place_of(i))])
 
 
 @pytest.mark.parametrize(("step", "held"), [(0, False), (1, False), (2, True), (9, True)])
@@ -105,17 +107,17 @@ def test_the_blend_starts_at_its_step(step, held):
     made = run(LocalBlend(mask=LEFT, start=0.2))
     made.begin_step(step, 10)
     latent = torch.randn(2, 4, *SIZE)
-    [out] = made.blend(latent)
+    [out] = made.predictions(latent)
     assert torch.equal(out, latent) != held
 
 
 def test_predictions_that_are_not_there_stay_away():
     latent = torch.randn(2, 4, *SIZE)
-    out = run(LocalBlend(mask=LEFT, start=0.0)).blend(latent, None)
+    out = run(LocalBlend(mask=LEFT, start=0.0)).predictions(latent, None)
     assert out[1] is None
 
 
 def test_words_without_maps_are_an_error_that_offers_a_mask():
     made = run(LocalBlend(edit_positions=(2,), start=0.0))
-    with pytest.raises(EditError, match=r"AttentionLocalBlend: no attention map.*connect a mask"):
-        made.blend(torch.randn(2, 4, *SIZE))
+    with pytest.raises(EditError, match=r"no attention map.*Connect a mask"):
+        made.predictions(torch.randn(2, 4, *SIZE))

@@ -14,6 +14,7 @@ from prompt_to_prompt.p2p_core.hosts.diffusers import align, prompt_to_prompt
 from prompt_to_prompt.p2p_core.hosts.diffusers.prompts import read_prompt
 from prompt_to_prompt.p2p_core.hosts.diffusers.schedulers import executed_levels
 from prompt_to_prompt.p2p_core.hosts.diffusers.unet import attention_layers
+from prompt_to_prompt.p2p_core.layers import parse_blocks
 from prompt_to_prompt.p2p_core.schedule import InjectSchedule
 
 from support.sampling import EVERYTHING, NOTHING
@@ -100,7 +101,7 @@ def test_a_prompt_is_read_as_the_pipeline_encodes_it(pipes):
     prompt = read_prompt(pipes(), "A cat, sitting")
     assert len(prompt) == 77
     assert [t.kind for t in prompt.tokens[:7]] == ["start", *["text"] * 4, "end", "pad"]
-    assert [word.text for word in prompt.words()] == ["a", "cat", "<unknown>", "sitting"]
+    assert [word.text for word in prompt.words] == ["a", "cat", "<unknown>", "sitting"]
     assert prompt.find("cat") == [(2,)]
 
 
@@ -275,7 +276,7 @@ def test_what_cannot_be_edited_is_said(pipes):
         edited(pipe, edit.local_blend("cat", "dog", start=0.0), guidance_rescale=0.7)
     with (
         pytest.raises(EditError, match="output:9"),
-        prompt_to_prompt(pipe, edit.schedule(InjectSchedule(blocks="output:9"))),
+        prompt_to_prompt(pipe, edit.schedule(InjectSchedule(blocks=parse_blocks("output:9")))),
     ):
         pass
     pipe.scheduler = diffusers.EDMEulerScheduler()

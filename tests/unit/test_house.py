@@ -68,15 +68,10 @@ ARROWS = {
 ENTRANCES = {"p2p_core/__main__.py": "command", "p2p_core/edit_image.py": "command"}
 """The two documented ways in: each opens one folder."""
 ENGINE = [
-    ["errors"],
-    ["tokens", "rows", "noise", "blend"],
-    ["words", "layers"],
-    ["alignment", "schedule"],
-    ["edit"],
-    ["values", "attention"],
-    ["step", "maps"],
-    ["predictions"],
-    ["run"],
+    ["errors", "words", "tokens", "layers", "rows", "noise", "blend"],
+    ["alignment", "architecture", "schedule", "values"],
+    ["edit", "attention", "step"],
+    ["maps", "predictions", "run"],
 ]
 """The engine's files from the first to the last: each may import those of earlier lines, and of its own to its left."""
 

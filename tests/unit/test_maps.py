@@ -7,14 +7,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prompt_to_prompt.p2p_core.alignment import align
-from prompt_to_prompt.p2p_core.attention import Injection, Pair
+from prompt_to_prompt.p2p_core.architecture import Architecture
+from prompt_to_prompt.p2p_core.attention import Call, Injection, Neighbour, Pair
 from prompt_to_prompt.p2p_core.blend import LocalBlend
 from prompt_to_prompt.p2p_core.edit import Edit, Reweight, Variant
 from prompt_to_prompt.p2p_core.errors import EditError
 from prompt_to_prompt.p2p_core.layers import Layer, halved
 from prompt_to_prompt.p2p_core.maps import MapRecorder, PromptMaps, grid, word_maps
-from prompt_to_prompt.p2p_core.run import Chunk, Run
+from prompt_to_prompt.p2p_core.rows import Evaluation, Rows
+from prompt_to_prompt.p2p_core.run import Run
 from prompt_to_prompt.p2p_core.schedule import InjectSchedule
+from prompt_to_prompt.p2p_core.values import Mix, Weigh
 from reference import map_space
 from reference.prompts import tokenised
 
@@ -25,6 +28,15 @@ FLOAT32 = {"rtol": 0, "atol": 5e-7}
 def tensors(*shapes: tuple[int, ...], seed: int) -> list[torch.Tensor]:
     random = torch.Generator().manual_seed(seed)
     return [torch.randn(*shape, dtype=torch.float64, generator=random) for shape in shapes]
+
+
+def call_of(q: torch.Tensor, k: torch.Tensor, heads: int) -> Call:
+    where = Layer("middle", 0, 0, ("text",), 0, heads, q.shape[-1] // heads)
+    return Call(q, k, k, where, (Evaluation(),), (8, 8))
+
+
+def attention(heads: int):
+    return lambda q, k, v, mask: map_space.attention(q, k, v, heads)
 
 
 @settings(deadline=None)
@@ -44,7 +56,7 @@ def test_word_maps(sizes, prompts, seed):
     ]
     if not any(positions for _, _, positions in wanted):
         return
-    made = word_maps(q, k, wanted, [], heads, lambda q, k, v: map_space.attention(q, k, v, heads))
+    made = word_maps(call_of(q, k, heads), wanted, [], attention(heads))
     assert made.dtype == torch.float32
     for row, length, positions in wanted:
         folded = map_space.folded(map_space.attention_map(q[row], k[row], heads), length)
@@ -58,9 +70,10 @@ def test_word_maps(sizes, prompts, seed):
 def test_word_maps_of_an_edit_are_the_edited_ones(heads, seed, strength):
     q, k = tensors((2, 4, heads * 2), (2, 6, heads * 2), seed=seed)
     [a] = tensors((6, 6), seed=seed)
-    pair = Pair(slice(0, 1), slice(1, 2), Injection(a * strength, torch.full((6,), 1 - strength, dtype=torch.float64)))
+    keep = Weigh(torch.full((6,), 1 - strength, dtype=torch.float64))
+    pair = Pair(Neighbour(slice(0, 1)), slice(1, 2), Injection(Mix(a * strength), keep))
     wanted = [(slice(0, 1), 6, (1, 2)), (slice(1, 2), 6, (0, 3, 5))]
-    made = word_maps(q, k, wanted, [pair], heads, lambda q, k, v: map_space.attention(q, k, v, heads))
+    made = word_maps(call_of(q, k, heads), wanted, [pair], attention(heads))
     source, own = (map_space.attention_map(q[row : row + 1], k[row : row + 1], heads) for row in (0, 1))
     edited = map_space.refined(source, own, a, torch.full((6,), strength, dtype=torch.float64))
     torch.testing.assert_close(made[1:].double(), map_space.word_map(edited, [0, 3, 5]), rtol=1e-6, atol=1e-6)
@@ -82,25 +95,31 @@ def test_queries_of_no_layout_are_an_error_that_names_the_likely_cause():
 
 
 def layer(number: int, index: int = 0, level: int = 0) -> Layer:
-    return Layer("output", number, index, "cross", level, 2, 4)
+    return Layer("output", number, index, ("text",), level, 2, 4)
 
 
 def test_a_recorder_averages_over_steps_and_the_layers_of_a_block():
     prompt = tokenised("a cat", chunk=6)
-    recorder = MapRecorder([(1, 2), (2,)], batch=2)
-    a, b, c = torch.rand(3, 4, 64, 2)
-    for maps, where in ((a, layer(3)), (b, layer(3, index=1)), (c, layer(3))):
-        recorder.add(where, maps, (8, 8))
-    recorder.add(layer(5, level=1), torch.ones(4, 16, 2), (8, 8))
+    edit = Edit(prompt).add(prompt)
+    where = Architecture("", (layer(3), layer(3, index=1), layer(5, level=1)), 8, 6)
+    recorder = MapRecorder(edit, Rows(1, batch=2), where, (8, 8), keep=True)
+    a, b, c = torch.rand(3, 4, 64, 4)  # of start, a, cat, end
+    for maps, at in ((a, layer(3)), (b, layer(3, index=1)), (c, layer(3))):
+        recorder.add(at, maps)
+    recorder.add(layer(5, level=1), torch.ones(4, 16, 4))
 
-    source = recorder.of(prompt, 0, (2, 1))
+    source = recorder.maps().source
     assert source.layers == {"output:3": 2, "output:5": 1}
-    assert source.blocks["output:5"].shape == (2, 2, 4, 4)
-    expected = ((a + b + c) / 3)[:2].movedim(1, 2).unflatten(-1, (8, 8))[:, [1, 0]]
+    assert source.blocks["output:5"].shape == (2, 4, 4, 4)
+    expected = ((a + b + c) / 3)[:2].movedim(1, 2).unflatten(-1, (8, 8))
     torch.testing.assert_close(source.blocks["output:3"], expected)
-    summed = recorder.total(1, (2,), ["output:3", "output:9"])
-    torch.testing.assert_close(summed, (a + b + c)[2:, :, 0].unflatten(-1, (8, 8)))
-    assert recorder.total(1, (2,), ["output:9"]) is None
+    summed = recorder.blend_map(1, (2,))
+    torch.testing.assert_close(summed, (a + b + c)[2:, :, 2].unflatten(-1, (8, 8)))
+
+
+def test_a_blend_has_no_map_before_its_layers_were_seen():
+    recorder = MapRecorder(Edit(SOURCE).add(EDIT), Rows(1), Architecture("", (layer(3),), 8, 6), (8, 8), keep=True)
+    assert recorder.blend_map(1, (2,)) is None
 
 
 def test_maps_of_several_blocks_are_averaged_by_layers_at_the_finest_resolution():
@@ -121,15 +140,16 @@ SOURCE, EDIT = tokenised("a cat", chunk=6), tokenised("a dog", chunk=6)
 def recorded(reweights=(), **more) -> Run:
     """A run of one step of one layer, on 8 x 8 places."""
     variant = Variant(EDIT, align(SOURCE, EDIT), InjectSchedule(), reweights, more.pop("blend", None))
-    run = Run(Edit(SOURCE, (variant,)), [layer(3)], 1, (8, 8), **more)
+    run = Run(Edit(SOURCE, (variant,)), Architecture("", (layer(3),), 8, 6), 1, (8, 8), **more)
     q, k, v = tensors((2, 64, 8), (2, 6, 8), (2, 6, 8), seed=1)
     run.calls = []
 
-    def attend(q, k, v):
+    def attend(q, k, v, mask):
         run.calls.append(len(q))
         return map_space.attention(q, k, v, 2)
 
-    run.attention(q, k, v, layer(3), 2, [Chunk()], (8, 8), attend)
+    run.begin_step(0, 1)
+    run.attention(Call(q, k, v, layer(3), (Evaluation(),), (8, 8)), attend)
     return run
 
 
@@ -155,5 +175,5 @@ def test_a_words_weight_does_not_move_its_map():
 def test_a_blend_keeps_the_maps_of_its_own_words():
     blend = LocalBlend(source_positions=(2,), edit_positions=(2,), edit_subtract=(1,), threshold=0.9, start=0.0)
     run = recorded(blend=blend)
-    run.blend(torch.zeros(2, 4, 8, 8))
+    run.predictions(torch.zeros(2, 4, 8, 8))
     assert 0 < run.masks().mean() < 1

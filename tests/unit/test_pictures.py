@@ -5,20 +5,24 @@ from __future__ import annotations
 import pytest
 import torch
 from PIL import Image
+from prompt_to_prompt.p2p_core.maps import AttentionMaps, PromptMaps
 from prompt_to_prompt.p2p_core.show import lettering
-from prompt_to_prompt.p2p_core.show.comparison import difference
+from prompt_to_prompt.p2p_core.show.colours import heat_colours
+from prompt_to_prompt.p2p_core.show.comparison import difference, difference_heat
+from prompt_to_prompt.p2p_core.show.heat import enlarged, heat_masks, heat_pictures, overlay, word_layers
 from prompt_to_prompt.p2p_core.show.lettering import measure, shorten, wrap
+from prompt_to_prompt.p2p_core.show.pictures import to_pillow, to_tensor
 from prompt_to_prompt.p2p_core.show.sheets import (
     LARGEST,
     Scale,
     Sheet,
     captioned,
-    enlarged,
-    heat_colours,
-    overlay,
-    to_pillow,
-    to_tensor,
+    comparison_sheet,
+    study_sheet,
+    sweep_sheet,
 )
+from prompt_to_prompt.p2p_core.show.word_heat import word_heat
+from prompt_to_prompt.p2p_core.tokens import Prompt, Token
 
 WORDS = [(word, False) for word in ["a", "very", "long", "caption,", "that", "never", "ends", "and", "goes", "on"]]
 
@@ -102,3 +106,87 @@ def test_letters_that_no_font_has(monkeypatch, caplog):
     finally:
         for cached in (lettering._fonts, lettering._drawable):
             cached.cache_clear()
+
+
+# -- heat -------------------------------------------------------------------------------------------
+
+
+def kept(text: str, batch: int) -> PromptMaps:
+    words = [Token(i, "text", word, i) for i, word in enumerate(text.split())]
+    prompt = Prompt(text, tuple(words), chunk=len(words))
+    maps = torch.rand(batch, len(words), 4, 4)
+    return PromptMaps(prompt, tuple(range(len(words))), {"middle:0": maps}, {"middle:0": 1})
+
+
+@pytest.fixture
+def maps() -> AttentionMaps:
+    return AttentionMaps(kept("a cat , resting", 2), (kept("a dog , resting", 2), kept("a fox", 2)), (8, 8))
+
+
+def test_a_heat_picture_for_each_edit_with_the_word_and_each_of_the_batch(maps):
+    heats = word_heat(maps, "a, dog", edited=True)
+    pictures = heat_pictures(maps, heats, (64, 64), torch.rand(4, 64, 64, 3))
+    masks = heat_masks(heats, (64, 64))
+    assert [(heat.label, heat.prompt) for heat in heats] == [("a", 1), ("dog", 1), ("a", 2)]
+    assert len(pictures) == len(masks) == 2 * len(heats)
+    assert torch.equal(masks.amax((1, 2)), torch.ones(len(masks)))
+
+
+def test_layers_count_the_words_of_a_prompt_with_its_marks(maps):
+    described = [of for of, _ in word_layers(maps, (16, 16))]
+    assert [(of["prompt"], of["word"]) for of in described[::2]] == [
+        *((prompt, word) for prompt in (0, 1) for word in (0, 1, 3)),
+        *((2, word) for word in (0, 1)),
+    ]
+    assert [of["image"] for of in described[:2]] == [0, 1]
+    assert {of["top"] for of in described} == {
+        max(float(m.blocks["middle:0"].max()) for m in (maps.source, *maps.edits))
+    }
+    assert all(layer.shape == (16, 16, 4) for _, layer in word_layers(maps, (16, 16)))
+
+
+# -- what goes where --------------------------------------------------------------------------------
+
+
+def shade(*values: float) -> torch.Tensor:
+    return torch.tensor(values).view(-1, 1, 1, 1).expand(-1, 64, 64, 3)
+
+
+def cells(sheet: Image.Image) -> list[list[int]]:
+    """The greys of a sheet's cells, row by row: each cell is evenly grey, and no two are alike."""
+    grey = (to_tensor([sheet])[0].mean(-1) * 255).round().long()
+    places = {value: (grey == value).nonzero() for value in grey.unique().tolist() if value < 255}
+    # The middle of what is large: a letter or a frame may have a few pixels of any grey.
+    middles = {value: place.median(0).values.tolist() for value, place in places.items() if len(place) > 100_000}
+    rows: dict[int, list[tuple[int, int]]] = {}
+    for value, (y, x) in middles.items():
+        rows.setdefault(round(y / 100), []).append((x, value))
+    return [[value for _, value in sorted(rows[y])] for y in sorted(rows)]
+
+
+def test_a_comparison_has_a_row_for_each_source_and_differences_beside_or_below():
+    source, edited = shade(0.1, 0.2), shade(0.3, 0.4, 0.5, 0.6)
+    heats = shade(0.7, 0.8, 0.85, 0.9)
+    single = comparison_sheet(source[:1], edited[:1], heats[:1], [], 0.5)
+    assert cells(single) == [[26, 76, 178]]
+    several = comparison_sheet(source, edited, heats, [], 0.5)
+    assert cells(several) == [[26, 76, 128], [178, 217], [51, 102, 153], [204, 230]]
+
+
+def test_a_sweep_has_the_source_beside_its_first_row():
+    sheet = sweep_sheet(shade(0.1)[0], shade(0.2, 0.3, 0.4, 0.5), ["x 0", "x 1"], ["y 0", "y 1"], "a cat")
+    assert cells(sheet) == [[26, 51, 76], [102, 128]]
+
+
+def test_a_study_has_everything_and_nothing_first_and_each_group_beside_all_but_it():
+    sheet = study_sheet(shade(0.1)[0], shade(0.2, 0.3, 0.4, 0.5, 0.6, 0.7), ["input", "output"], "a cat")
+    assert cells(sheet) == [[26, 51, 76], [102, 153], [128, 178]]
+
+
+def test_a_difference_is_shown_against_the_largest_but_rounding_is_not():
+    source = torch.full((2, 4, 4, 3), 0.5)
+    edited = torch.cat([source, source + 0.2])
+    heats, top = difference_heat(source, edited)
+    assert top == pytest.approx(0.2)
+    torch.testing.assert_close(heats[0], heat_colours(torch.zeros(4, 4)))
+    assert difference_heat(source, source + 0.001)[1] == 0.05

@@ -19,17 +19,19 @@ def test_prompts_divide_the_rows_among_them(rows, base):
 @given(rows)
 def test_no_edit_is_anothers_source(rows):
     """What edited_attention asks for: sources' queries and keys are read while edits' are replaced."""
-    assert not set(rows.sources) & set(rows.edited)
-    assert len(rows.sources) == len(rows.edited) == rows.edits
-    assert 0 not in rows.edited
+    partners = [rows.partner_of(i) for i in range(rows.edits)]
+    places = [rows.place_of(i) for i in range(rows.edits)]
+    assert not set(partners) & set(places)
+    assert len(set(places)) == rows.edits
+    assert rows.source == 0 and 0 not in places
 
 
 @given(st.integers(1, 5), st.integers(1, 4))
 def test_dual_edits_share_the_source_and_shared_ones_have_a_companion_each(edits, batch):
     dual, shared = Rows(edits, batch), Rows(edits, batch, "shared")
-    assert (len(dual), set(dual.sources)) == ((1 + edits) * batch, {0})
+    assert (len(dual), {dual.partner_of(i) for i in range(edits)}) == ((1 + edits) * batch, {0})
     assert len(shared) == (1 + 2 * edits) * batch
-    assert len({0, *shared.sources}) == 1 + edits
+    assert len({0, *(shared.partner_of(i) for i in range(edits))}) == 1 + edits
 
 
 @given(rows)
@@ -37,8 +39,8 @@ def test_spread_gives_every_image_its_prompts_conditioning(rows):
     source, edited = torch.zeros(1, 2), torch.arange(1.0, 1 + rows.edits)[:, None].expand(-1, 2)
     spread = rows.spread(source, edited)
     assert len(spread) == len(rows)
-    assert all((spread[rows.of(prompt)] == i + 1).all() for i, prompt in enumerate(rows.edited))
-    assert all((spread[rows.of(prompt)] == 0).all() for prompt in {0, *rows.sources})
+    assert all((spread[rows.of(rows.place_of(i))] == i + 1).all() for i in range(rows.edits))
+    assert all((spread[rows.of(place)] == 0).all() for place in range(rows.first))
 
 
 @given(rows)
@@ -50,3 +52,11 @@ def test_visible_are_the_source_and_the_edits_in_order(rows):
     assert rows.visible(rows.spread(source, edited)).flatten().tolist() == [
         prompt for prompt in range(1 + rows.edits) for _ in range(rows.batch)
     ]
+
+
+@given(st.integers(1, 5), st.integers(1, 4))
+def test_a_recorded_source_has_no_rows(edits, batch):
+    rows = Rows(edits, batch, recorded=True)
+    assert len(rows) == edits * batch
+    assert rows.source is None and rows.partner_of(0) is None
+    assert rows.spread(torch.zeros(1, 1), torch.ones(edits, 1)).all()

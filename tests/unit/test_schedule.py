@@ -63,10 +63,10 @@ def test_ramps_reach_half_in_the_middle():
 @pytest.mark.parametrize(
     ("ends", "message"),
     [
-        ((0.5, 0.2), r"^cross_start \(0.5\) is after cross_end \(0.2\)"),
-        ((-0.1, 0.2), "^cross_start is -0.1: it is a fraction of the steps"),
-        ((0.0, 1.5), "^cross_end is 1.5"),
-        ((float("nan"), 1.0), "^cross_start is nan"),
+        ((0.5, 0.2), "^cross_start: 0.5 is after cross_end, which is 0.2"),
+        ((-0.1, 0.2), "^cross_start: -0.1 is out of range: it is a fraction of the steps"),
+        ((0.0, 1.5), "^cross_end: 1.5 is"),
+        ((float("nan"), 1.0), "^cross_start: nan is"),
     ],
 )
 def test_a_bad_window_names_its_widget(ends, message):
@@ -98,8 +98,8 @@ def test_lines_of_word_windows():
         ("dog", "word_windows: 'dog' is not of the form 'dog: 0.0-0.3'"),
         ("dog: 0.3", "is not of the form"),
         ("dog: 0.1.2-0.3", "is not of the form"),
-        ("dog: 0.5-0.2", r"^word_windows: 'dog: 0.5-0.2': start \(0.5\) is after end"),
-        ("dog: 0-2", "end is 2.0"),
+        ("dog: 0.5-0.2", "^word_windows: 'dog: 0.5-0.2': start: 0.5 is after end"),
+        ("dog: 0-2", "end: 2.0 is out"),
     ],
 )
 def test_a_line_that_is_no_word_window_is_quoted(line, message):
@@ -110,14 +110,12 @@ def test_a_line_that_is_no_word_window_is_quoted(line, message):
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"cross_strength": 1.5}, "^cross_strength is 1.5"),
-        ({"self_strength": -1}, "^self_strength is -1"),
-        ({"self_strength": float("nan")}, "^self_strength is nan"),
-        ({"ramp": "steep"}, "^ramp: 'steep' is none of constant, linear, cosine"),
-        ({"self_layers": "most"}, "^self_layers: 'most' is none of all, half, quarter"),
-        ({"self_mode": "mpa"}, "^self_mode: 'mpa' is none of map, key_value, output"),
-        ({"blocks": "down:3"}, "^blocks: 'down:3' is no block"),
-        ({"blocks": "output:5-3"}, "^blocks: 'output:5-3' counts downwards; write 'output:3-5'"),
+        ({"cross_strength": 1.5}, "^cross_strength: 1.5 is out of range"),
+        ({"self_strength": -1}, "^self_strength: -1 is"),
+        ({"self_strength": float("nan")}, "^self_strength: nan is"),
+        ({"ramp": "steep"}, "^ramp: 'steep' is not one of: constant, linear, cosine"),
+        ({"self_layers": "most"}, "^self_layers: 'most' is not one of: all, half, quarter"),
+        ({"self_mode": "mpa"}, "^self_mode: 'mpa' is not one of: map, key_value, output"),
     ],
 )
 def test_a_bad_setting_names_itself(setting, message):
@@ -128,15 +126,37 @@ def test_a_bad_setting_names_itself(setting, message):
 # --- layers ---
 
 
+@pytest.mark.parametrize(
+    ("blocks", "message"),
+    [
+        ("down:", "^blocks: 'down:' is not a block"),
+        ("3-5", "^blocks: '3-5' is not a block"),
+        ("output:5-3", "^blocks: 'output:5-3' counts downwards. Write 'output:3-5'"),
+    ],
+)
+def test_blocks_that_can_t_be_read(blocks, message):
+    with pytest.raises(EditError, match=message):
+        parse_blocks(blocks)
+
+
+def test_where_all_layers_have_one_resolution_half_is_all_of_them():
+    """As in transformers, whatever the size of their patches."""
+    for level in (0, 1):
+        layers = [Layer("joint", i, 0, ("text", "image"), level, 2, 4) for i in range(3)]
+        assert all(InjectSchedule().on(layers).injects(layer, "image") for layer in layers)
+        with pytest.raises(EditError, match=r"^self_layers: 'quarter'.*Choose 'half' or 'all'"):
+            InjectSchedule(self_layers="quarter").on(layers)
+
+
 def layer(kind="self", level=0, block="input", number=1) -> Layer:
-    return Layer(block, number, 0, kind, level, 8, 40)
+    return Layer(block, number, 0, {"self": ("image",), "cross": ("text",)}[kind], level, 8, 40)
 
 
 @pytest.mark.parametrize(("layers", "reached"), [("all", {0, 1, 2, 3}), ("half", {1, 2, 3}), ("quarter", {2, 3})])
 def test_self_layers_limit_self_attention_alone(layers, reached):
     schedule = InjectSchedule(self_layers=layers)
-    assert {level for level in range(4) if schedule.reaches(layer("self", level))} == reached
-    assert all(schedule.reaches(layer("cross", level)) for level in range(4))
+    assert {level for level in range(4) if schedule.injects(layer("self", level), "image")} == reached
+    assert all(schedule.injects(layer("cross", level), "text") for level in range(4))
 
 
 @pytest.mark.parametrize(
@@ -149,15 +169,15 @@ def test_self_layers_limit_self_attention_alone(layers, reached):
     ],
 )
 def test_blocks(blocks, reached):
-    schedule = InjectSchedule(blocks=blocks, self_layers="all")
+    schedule = InjectSchedule(blocks=parse_blocks(blocks), self_layers="all")
     places = [("input", 1), ("input", 4), ("middle", 0), ("output", 3), ("output", 5)]
-    assert {f"{b}:{n}" for b, n in places if schedule.reaches(layer(block=b, number=n))} == reached
-    assert {f"{b}:{n}" for b, n in places if schedule.reaches(layer("cross", block=b, number=n))} == reached
+    assert {f"{b}:{n}" for b, n in places if schedule.injects(layer(block=b, number=n), "image")} == reached
+    assert {f"{b}:{n}" for b, n in places if schedule.injects(layer("cross", block=b, number=n), "text")} == reached
 
 
 def test_blocks_that_the_model_lacks_are_an_error_that_lists_those_it_has():
     with pytest.raises(EditError, match=r"blocks: 'output:9' has no attention layer.*input:1, output:5"):
-        check_blocks("input, output:9", [layer(), layer(block="output", number=5)])
+        check_blocks(parse_blocks("input, output:9"), [layer(), layer(block="output", number=5)])
     assert parse_blocks("") == ()
     assert set(SELF_LAYERS) == {"all", "half", "quarter"}
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import pytest
 import torch
+from prompt_to_prompt.p2p_core.architecture import Architecture
 from prompt_to_prompt.p2p_core.edit import Edit
 from prompt_to_prompt.p2p_core.errors import EditError
 from prompt_to_prompt.p2p_core.layers import Layer
 from prompt_to_prompt.p2p_core.schedule import Window
 from prompt_to_prompt.p2p_core.show.comparison import changed_words, with_weights
 from prompt_to_prompt.p2p_core.show.report import model_report
-from prompt_to_prompt.p2p_core.tokens import Prompt, Token
+from prompt_to_prompt.p2p_core.tokens import Prompt, Stream, Token
 from prompt_to_prompt.p2p_core.trials.batches import batches
-from prompt_to_prompt.p2p_core.trials.study import findings, groups, measure, similarity, study, table
+from prompt_to_prompt.p2p_core.trials.study import findings, group_layers, measure, similarity, study, table
 from prompt_to_prompt.p2p_core.trials.sweep import NOTHING, PARAMETERS, grid, read_axis
 
 NONE = read_axis("y", NOTHING, "")
@@ -20,7 +21,7 @@ NONE = read_axis("y", NOTHING, "")
 
 def prompt(text: str) -> Prompt:
     words = [Token(sum(map(ord, word)), "text", word, i) for i, word in enumerate(text.split())]
-    return Prompt(text, (Token(-1, "start"), *words, Token(-2, "end")), chunk=len(words) + 2)
+    return Prompt(text, (Stream((Token(-1, "start"), *words, Token(-2, "end")), len(words) + 2),))
 
 
 @pytest.fixture
@@ -80,11 +81,11 @@ def test_every_parameter_can_be_swept_and_has_a_caption(edit, parameter):
 
 
 @pytest.mark.parametrize(("rows", "batch", "sizes"), [(4, 1, [4, 2]), (4, 2, [2, 2, 2]), (1, 3, [1] * 6), (9, 1, [6])])
-def test_parts_hold_to_the_limit_and_leave_nothing_out(edit, rows, batch, sizes):
+def test_batches_hold_to_the_limit_and_leave_nothing_out(edit, rows, batch, sizes):
     whole = grid(edit, read_axis("x", "cross_end", "0.1 0.2 0.3"), read_axis("y", "self_end", "0.4 0.5"))
-    pieces = list(batches(whole, rows, batch))
-    assert [len(piece.variants) for piece in pieces] == sizes
-    assert sum((piece.variants for piece in pieces), ()) == whole.variants
+    sampled = list(batches(whole, rows, batch))
+    assert [len(some.variants) for some in sampled] == sizes
+    assert sum((some.variants for some in sampled), ()) == whole.variants
 
 
 def test_captions_say_what_was_reweighted(edit):
@@ -102,23 +103,28 @@ def test_captions_say_what_was_reweighted(edit):
 # -- layers -----------------------------------------------------------------------------------------
 
 LAYERS = [
-    Layer(block, number, 0, kind, level, 8, 40)
+    Layer(block, number, 0, attends_to, level, 8, 40)
     for block, number, level in (("input", 1, 0), ("input", 4, 1), ("middle", 0, 2), ("output", 5, 1))
-    for kind in ("self", "cross")
+    for attends_to in (("image",), ("text",))
 ]
 
 
 def test_groups_of_layers():
-    assert [group.label for group in groups(LAYERS, "block", 64, 64)] == ["input:1", "input:4", "middle:0", "output:5"]
-    assert [group.label for group in groups(LAYERS, "part", 64, 64)] == ["input", "middle", "output"]
-    by_size = {group.label: group.blocks for group in groups(LAYERS, "resolution", 64, 64)}
+    assert [group.label for group in group_layers(LAYERS, "block", 64, 64)] == [
+        "input:1",
+        "input:4",
+        "middle:0",
+        "output:5",
+    ]
+    assert [group.label for group in group_layers(LAYERS, "part", 64, 64)] == ["input", "middle", "output"]
+    by_size = {group.label: group.blocks for group in group_layers(LAYERS, "resolution", 64, 64)}
     assert by_size == {"64x64": ("input:1",), "32x32": ("input:4", "output:5"), "16x16": ("middle:0",)}
 
 
 def test_a_study_injects_everywhere_nowhere_in_each_and_in_all_but_each(edit):
-    chosen = groups(LAYERS, "part", 64, 64)
+    chosen = group_layers(LAYERS, "part", 64, 64)
     variants = study(edit, chosen).variants
-    reached = [[layer.name for layer in LAYERS[1::2] if v.schedule.reaches(layer)] for v in variants]
+    reached = [[layer.name for layer in LAYERS[1::2] if v.schedule.injects(layer, "text")] for v in variants]
     inputs, middle, output = ["input:1", "input:4"], ["middle:0"], ["output:5"]
     every = [*inputs, *middle, *output]
     assert reached[0] == every
@@ -127,7 +133,7 @@ def test_a_study_injects_everywhere_nowhere_in_each_and_in_all_but_each(edit):
 
 
 def test_a_study_of_one_kind_of_attention(edit):
-    chosen = groups(LAYERS, "part", 64, 64)
+    chosen = group_layers(LAYERS, "part", 64, 64)
     for attention, (cross, own) in {"cross": (1, 0), "self": (0, 1), "both": (1, 1)}.items():
         schedule = study(edit, chosen, attention).variants[0].schedule
         assert (schedule.cross_strength_at(0, 10), schedule.self_strength_at(0, 10)) == (cross, own)
@@ -144,7 +150,7 @@ def test_measures_of_the_same_picture_and_of_others():
 
 def test_findings_are_read_in_the_order_of_the_study(edit):
     """Pictures that are the grey value of their number, so that each measure says which one it was."""
-    chosen = groups(LAYERS, "part", 64, 64)
+    chosen = group_layers(LAYERS, "part", 64, 64)
     source = torch.zeros(2, 8, 8, 3)
     count = len(study(edit, chosen).variants)
     pictures = torch.cat([torch.full((2, 8, 8, 3), i / 100) for i in range(count)])
@@ -155,7 +161,7 @@ def test_findings_are_read_in_the_order_of_the_study(edit):
 
 
 def test_a_report_counts_tokens_and_memory():
-    report = model_report(LAYERS, "SD15", 64, 64).splitlines()
+    report = model_report(Architecture("", tuple(LAYERS), 8, 77), "SD15", 64, 64).splitlines()
     assert report[1].split() == ["1", "input:1", "0", "self", "64x64", "4096", "4096", "8", "40", "256.0", "MiB"]
     assert report[2].split()[3:7] == ["cross", "64x64", "4096", "77"]
     assert any("4 self-attention and 4 cross-attention layers in 4 blocks" in line for line in report)

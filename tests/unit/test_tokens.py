@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prompt_to_prompt.p2p_core.errors import EditError
 from prompt_to_prompt.p2p_core.hosts.comfy import encode, load_demo
-from prompt_to_prompt.p2p_core.tokens import find_words, letters, split_phrases
+from prompt_to_prompt.p2p_core.tokens import find_words
+from prompt_to_prompt.p2p_core.words import letters, split_phrases
 from reference.prompts import tokenised
 
 PROMPT = tokenised("A cat, a bicycle and a Cat in the snow!")
@@ -51,15 +52,15 @@ texts = st.lists(words, max_size=12).map(" ".join)
 @given(texts)
 def test_words_are_the_prompts_text_in_order(text):
     prompt = tokenised(text, chunk=6)
-    assert [word.text for word in prompt.words()] == text.split()
-    assert [i for word in prompt.words() for i in word.positions] == prompt.positions("text")
+    assert [word.text for word in prompt.words] == text.split()
+    assert [i for word in prompt.words for i in word.positions] == prompt.positions("text")
 
 
 @given(texts)
 def test_every_word_is_found_at_every_place_and_each_place_by_its_number(text):
     prompt = tokenised(text, chunk=6)
-    for word in {word.text for word in prompt.words() if not word.is_mark}:
-        places = [own.positions for own in prompt.words() if own.text == word]
+    for word in {word.text for word in prompt.words if not word.is_mark}:
+        places = [own.positions for own in prompt.words if own.text == word]
         assert prompt.find(word.upper()) == places
         assert [prompt.find(f"{word}#{n}") for n in range(1, len(places) + 2)] == [*([p] for p in places), []]
 
@@ -93,7 +94,7 @@ def test_a_word_is_looked_for_in_every_prompt():
         ("dog", "edit_words: 'dog' is not in the prompt. Its words are: A, cat, a, bicycle, and, Cat, in, the, snow."),
         ("cat#3", "edit_words: 'cat#3' is not in the prompt: 'cat' occurs 2 times in it."),
         ("snow#2", "edit_words: 'snow#2' is not in the prompt: 'snow' occurs once in it."),
-        ("[90]", "edit_words: [90] is no token of the prompt: it has 77 tokens, from [0]."),
+        ("[90]", "edit_words: [90] is not a position of the prompt: it has 77 tokens, from [0]."),
     ],
 )
 def test_a_word_that_is_nowhere_is_named_with_what_there_is(phrase, message):
@@ -127,7 +128,7 @@ def encoded():
 )
 def test_words_of_clip(encoded, text, words):
     prompt = encoded(text)
-    assert [word.text for word in prompt.words()] == words
+    assert [word.text for word in prompt.words] == words
     assert [token.kind for token in prompt.tokens].count("end") == 1
     assert len(prompt) == prompt.encoding[0][0].shape[1] == 77
 

@@ -32,13 +32,13 @@ def stack(conditionings: Sequence[Conditioning], join: Callable = torch.cat) -> 
     counts = {len(conditioning) for conditioning in conditionings}
     if len(counts) > 1:
         raise EditError(
-            f"source and edited have different numbers of conditioning entries ({_list(counts)}): "
+            f"source and edited have different numbers of conditioning entries ({_listed(counts)}): "
             "where one goes through Combine, an area or a schedule, the other has to go through the same."
         )
     return [_stack_entries(entries, join) for entries in zip(*conditionings)]
 
 
-def _list(numbers: set[int]) -> str:
+def _listed(numbers: set[int]) -> str:
     return ", ".join(map(str, sorted(numbers)))
 
 
@@ -47,7 +47,7 @@ def _stack_entries(entries: Sequence[list[Any]], join: Callable) -> list[Any]:
     widths = {tensor.shape[-1] for tensor in embeddings}
     if len(widths) > 1:
         raise EditError(
-            f"source and edited come from different text encoders (widths {_list(widths)}): "
+            f"source and edited come from different text encoders (widths {_listed(widths)}): "
             "encode both with the CLIP that PromptPairAlign has."
         )
     length = math.lcm(*(tensor.shape[1] for tensor in embeddings))
@@ -93,7 +93,7 @@ def same(a: Any, b: Any) -> bool:
         return False
 
 
-def is_aligned(edit: Edit, source: torch.Tensor, edited: torch.Tensor) -> bool:
+def is_own(edit: Edit, source: torch.Tensor, edited: torch.Tensor) -> bool:
     """Whether an entry is the edit's own prompts, and not one that source and edits have in common.
 
     Args:
@@ -123,7 +123,7 @@ def check(edit: Edit, source: Conditioning, edited: Conditioning, negative: Cond
                     "Use the CLIP that belongs to the model."
                 )
     for (of_source, _), (of_edits, _) in zip(source, edited):
-        if of_source.shape == of_edits[:1].shape and not is_aligned(edit, of_source, of_edits):
+        if of_source.shape == of_edits[:1].shape and not is_own(edit, of_source, of_edits):
             continue
         _check_length("source", of_source, edit.source)
         for row, variant in enumerate(edit.variants):

@@ -10,8 +10,8 @@ import torch
 
 from ...errors import EditError
 from ...spelling.clip import Piece, spell
-from ...tokens import Prompt, Token
-from .unet import SUPPORTED
+from ...tokens import Prompt, Stream, Token
+from .architecture import SUPPORTED
 
 _CLIP_NAMES = ("l", "g", "h")
 
@@ -23,15 +23,17 @@ def encode(clip, text: str) -> Prompt:
         EditError: no CLIP is connected, or one of a model without UNet attention.
     """
     if clip is None:
-        raise EditError("clip is empty: the checkpoint has no text encoder. Connect one with CLIPLoader.")
+        raise EditError("clip", "it is empty: the checkpoint has no text encoder.", "Connect one with CLIPLoader.")
     encoders = clip.tokenize(text, return_word_ids=True)
     if not set(encoders) <= set(_CLIP_NAMES):
-        raise EditError(f"clip is a text encoder of {', '.join(encoders)}: prompt-to-prompt works with {SUPPORTED}.")
+        raise EditError(
+            "clip", f"this is a text encoder of {', '.join(encoders)}.", f"Prompt-to-prompt works with {SUPPORTED}."
+        )
     name = min(encoders, key=lambda name: len(encoders[name]))
     tokens = _tokens(encoders[name], getattr(clip.tokenizer, f"clip_{name}"), text)
     plain = {key: [[pair[:2] for pair in chunk] for chunk in chunks] for key, chunks in encoders.items()}
     encoding = clip.encode_from_tokens_scheduled(plain)
-    return Prompt(text, tokens, chunk=len(encoders[name][0]), encoding=encoding)
+    return Prompt(text, (Stream(tokens, len(encoders[name][0])),), encoding)
 
 
 def _tokens(chunks: list[list[tuple]], tokenizer, text: str) -> tuple[Token, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import comfy.samplers
 import comfy.utils
@@ -13,12 +14,26 @@ from comfy.sampler_helpers import convert_cond
 
 from ...edit import Edit
 from ...errors import EditError
-from ...layers import Layer, check_blocks
 from ...noise import SharedNoise
 from ...run import Run
 from ...step import step_of
-from .conditioning import Conditioning, check, is_aligned, stack
-from .unet import AttentionPatch, attention_layers, context_width
+from .architecture import architecture_of
+from .conditioning import Conditioning, check, is_own
+
+
+@dataclass
+class _Session:
+    """What a guider holds while it samples.
+
+    Attributes:
+        sigmas: of the steps that are made, falling.
+        evaluations: for the id of each edited conditioning, whether source and edits share its prompt.
+    """
+
+    run: Run
+    sigmas: list[float]
+    noise: SharedNoise
+    evaluations: dict[uuid.UUID, bool] = field(default_factory=dict)
 
 
 class EditGuider(comfy.samplers.CFGGuider):
@@ -33,6 +48,9 @@ class EditGuider(comfy.samplers.CFGGuider):
         trajectory: see Rows.
         keep_maps: see Run.
 
+    Attributes:
+        architecture: the model's.
+
     Raises:
         EditError: inputs that don't fit each other or the model.
     """
@@ -43,23 +61,29 @@ class EditGuider(comfy.samplers.CFGGuider):
         edit: Edit,
         negative: Conditioning,
         cfg: float,
+        *,
         source: Conditioning | None = None,
         edited: Conditioning | None = None,
         trajectory: str = "dual",
         keep_maps: bool = False,
     ):
         super().__init__(model)
-        self.layers = attention_layers(model)
-        for variant in edit.variants:
-            check_blocks(variant.schedule.blocks, self.layers)
-        self.edit = edit
+        self.architecture = architecture_of(model)
+        self.edit = edit.on(self.architecture.layers)
         self.trajectory = trajectory
         self.keep_maps = keep_maps
+        stack = self.architecture.stack
         self.source = source if source is not None else edit.source.encoding
         self.edited = edited if edited is not None else stack([v.prompt.encoding for v in edit.variants])
-        check(edit, self.source, self.edited, negative, context_width(model))
+        check(edit, self.source, self.edited, negative, self.architecture.context_width)
         self.set_conds(stack([self.source, self.edited]), negative)
         self.set_cfg(cfg)
+        self._session: _Session | None = None
+
+    @property
+    def current_run(self) -> Run | None:
+        """The run that is being sampled; None between runs."""
+        return self._session and self._session.run
 
     def sample(self, *args, **kwargs) -> torch.Tensor:
         """As CFGGuider.sample, for the latents of the source alone; returns [source, edit 1, ...] of each."""
@@ -86,23 +110,22 @@ class EditGuider(comfy.samplers.CFGGuider):
             latents [(1 + edits) * batch, channels, height, width], and the finished run with its maps and masks.
         """
         if latent_image.ndim != 4:
-            raise EditError("latent_image is no latent of still pictures: prompt-to-prompt edits images.")
+            raise EditError("latent_image", "this is the latent of a video; prompt-to-prompt edits pictures.")
         batch = len(latent_image)
-        run = Run(self.edit, self.layers, batch, tuple(latent_image.shape[-2:]), self.trajectory, self.keep_maps)
+        size = tuple(latent_image.shape[-2:])
+        run = Run(self.edit, self.architecture, batch, size, self.trajectory, self.keep_maps)
         rows = run.rows
         mine = self.model_patcher, self.model_options, self.original_conds
         try:
-            self._run = run
-            self._steps = sigmas.tolist()
-            self._chunks: dict[uuid.UUID, bool] = {}
-            self._noise = SharedNoise(len(rows), batch, tuple(latent_image.shape[1:]))
-            self.model_patcher = self._patched(run)
+            shared = SharedNoise(len(rows), batch, tuple(latent_image.shape[1:]))
+            self._session = _Session(run, sigmas.tolist(), shared)
+            self.model_patcher = self._patched(self._session)
             self.model_options = self.model_patcher.model_options
-            positive = stack([self.source, self.edited], join=lambda parts: rows.spread(*parts))
+            positive = self.architecture.stack([self.source, self.edited], join=lambda parts: rows.spread(*parts))
             self.original_conds = {**self.original_conds, "positive": convert_cond(positive)}
             if denoise_mask is not None:
                 denoise_mask = rows.tile(comfy.utils.repeat_to_batch_size(denoise_mask, batch))
-            with self._noise:
+            with shared:
                 latents = super().sample(
                     rows.tile(noise),
                     rows.tile(latent_image),
@@ -113,69 +136,64 @@ class EditGuider(comfy.samplers.CFGGuider):
                     disable_pbar,
                     seed,
                 )
-            self._check_reached(run)
-            return rows.visible(run.finish(latents)), run
+            self._check_called(self._session)
+            return rows.visible(run.final(latents)), run
         finally:
+            self._session = None
             self.model_patcher, self.model_options, self.original_conds = mine
-            for name in ("_run", "_steps", "_chunks", "_noise", "conds", "inner_model", "loaded_models"):
-                self.__dict__.pop(name, None)
+            for left in ("conds", "inner_model", "loaded_models"):  # by the host, where sampling failed
+                self.__dict__.pop(left, None)
 
     def predict_noise(self, x, timestep, model_options=None, seed=None):
-        if not self._chunks:
-            self._name_chunks()
-        steps = len(self._steps) - 1
-        self._run.begin_step(step_of(float(timestep[0]), self._steps), steps)
-        with self._noise.paused():
+        session = self._session
+        if not session.evaluations:
+            self._name_evaluations(session)
+        session.run.begin_step(step_of(float(timestep[0]), session.sigmas), len(session.sigmas) - 1)
+        with session.noise.paused():
             return super().predict_noise(x, timestep, model_options or {}, seed)
 
-    def _check_reached(self, run: Run) -> None:
-        evaluated = bool(self._chunks)
-        if evaluated and not run.reached and any(map(run.reaches, self.layers)):
+    def _check_called(self, session: _Session) -> None:
+        run = session.run
+        if not session.evaluations:  # no step was made
+            return
+        if not run.called and any(map(run.concerns, self.architecture.layers)):
             raise EditError(
-                "model: it was sampled, but never asked for its patched attention, so nothing could be edited. "
-                "Nodes that run the model outside of ComfyUI's own code, or with patches that they noted earlier, do "
-                "that, such as TensorRT or Automatic CFG with attention modifiers: take them out."
+                "model",
+                "it was sampled, but never asked for its patched attention, so nothing could be edited. Nodes that run "
+                "the model outside of ComfyUI's own code, or with a copy of the patches taken earlier, do that, such "
+                "as TensorRT or Automatic CFG with attention modifiers.",
+                "Take them out.",
             )
-        if evaluated and (note := run.note()):
+        if note := run.note():
             logging.warning(note)
 
-    def _patched(self, run: Run):
+    def _patched(self, session: _Session):
         model = self.model_patcher.clone()
-        replaced = model.model_options["transformer_options"].get("patches_replace", {})
-        slots: dict[tuple, list[Layer]] = {}
-        for layer in filter(run.reaches, self.layers):
-            name = "attn1" if layer.kind == "self" else "attn2"
-            # The host asks for a transformer's own patch before its block's, so ours goes where one is.
-            # Everywhere else it has the block's: guidance like PAG sets that one in the midst of a run.
-            key = (layer.block, layer.number, layer.index)
-            slots.setdefault((name, key if key in replaced.get(name, {}) else key[:2]), []).append(layer)
-        for (name, key), layers in slots.items():
-            previous = replaced.get(name, {}).get(key)
-            model.set_model_patch_replace(AttentionPatch(run, layers, self._chunks, previous), name, *key)
-        if run.settles:
-            model.set_model_sampler_post_cfg_function(_blend_predictions(run))
+        self.architecture.attach(model, session.run, session.evaluations)
+        if session.run.has_rules:
+            model.set_model_sampler_post_cfg_function(_rule(session.run))
         return model
 
-    def _name_chunks(self) -> None:
+    def _name_evaluations(self, session: _Session) -> None:
         """Give the edited evaluations names of their own, by which the patches know them.
 
         Not by being "cond": extra guidance evaluates other conditionings in that place, and the host
         copies entries between positive and negative, names included, where only one has an area.
         """
-        rows = self._run.rows
-        aligned = []
+        rows = session.run.rows
+        own = []
         for cond in self.conds["positive"]:
-            embeddings = cond["model_conds"]["c_crossattn"].cond
-            edited = torch.cat([embeddings[rows.of(prompt)] for prompt in rows.edited])
-            aligned.append(is_aligned(self.edit, embeddings[:1].cpu(), edited.cpu()))
-        for cond, own in zip(self.conds["positive"], aligned):
+            embeddings = cond["model_conds"]["c_crossattn"].cond.cpu()
+            edited = torch.cat([embeddings[rows.of(rows.place_of(i))] for i in range(rows.edits)])
+            own.append(is_own(self.edit, embeddings[:1], edited))
+        for cond, is_one in zip(self.conds["positive"], own):
             cond["uuid"] = uuid.uuid4()
-            self._chunks[cond["uuid"]] = own or not any(aligned)
+            session.evaluations[cond["uuid"]] = any(own) and not is_one
 
 
-def _blend_predictions(run: Run) -> Callable:
+def _rule(run: Run) -> Callable:
     def post_cfg(args):
-        denoised, uncond = run.blend(args["denoised"], args["uncond_denoised"])
+        denoised, uncond = run.predictions(args["denoised"], args["uncond_denoised"])
         # Samplers of the cfg_pp family step along the unconditional prediction, which they take from
         # these arguments after us: outside of the masks it has to be the source's as well.
         if uncond is not None:

@@ -4,24 +4,70 @@ from __future__ import annotations
 
 import math
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import comfy.ldm.modules.attention as comfy_attention
 import torch
 from comfy.ldm.modules.diffusionmodules.openaimodel import Downsample, Upsample
 
+from ...architecture import Architecture
+from ...attention import Attend, Call
 from ...errors import EditError
 from ...layers import Layer
-from ...run import Chunk, Run
+from ...rows import Evaluation
+from ...run import Run
+from .conditioning import Conditioning, stack
 
-SUPPORTED = "SD 1.x, SD 2.x and SDXL, and models with their UNet"
+
+@dataclass(frozen=True)
+class Unet(Architecture):
+    """A UNet with cross-attention, and how an edit gets into it.
+
+    Attributes:
+        context_width: numbers per token of its prompts.
+    """
+
+    context_width: int = field(kw_only=True)
+
+    @classmethod
+    def of(cls, model) -> Unet | None:
+        """The UNet of a ModelPatcher; None where it has no cross-attention.
+
+        Raises:
+            EditError: see unet_layers.
+        """
+        layers = tuple(unet_layers(model))
+        if not any(layer.kind == "cross" for layer in layers):
+            return None
+        pixels = getattr(model.model.latent_format, "spacial_downscale_ratio", 8)
+        name = type(model.model.model_config).__name__
+        return cls(name, layers, pixels, prompt_length=77, context_width=_context_width(model))
+
+    def stack(self, conditionings: Sequence[Conditioning], join: Callable = torch.cat) -> Conditioning:
+        """Conditionings as one with a row for each of theirs. Shorter prompts are tiled, as the host does."""
+        return stack(conditionings, join)
+
+    def attach(self, model, run: Run, evaluations: dict[uuid.UUID, bool]) -> None:
+        """Hang a run on `model`, a private clone, where it concerns the run. See AttentionPatch."""
+        replaced = model.model_options["transformer_options"].get("patches_replace", {})
+        slots: dict[tuple, list[Layer]] = {}
+        for layer in filter(run.concerns, self.layers):
+            name = "attn1" if layer.kind == "self" else "attn2"
+            # The host asks for a transformer's own patch before its block's, so we replace the transformer's where
+            # there is one. Everywhere else we take the block's: guidance like PAG sets that one in the midst of a run.
+            key = (layer.block, layer.number, layer.index)
+            slots.setdefault((name, key if key in replaced.get(name, {}) else key[:2]), []).append(layer)
+        for (name, key), layers in slots.items():
+            previous = replaced.get(name, {}).get(key)
+            model.set_model_patch_replace(AttentionPatch(run, layers, evaluations, previous), name, *key)
 
 
-def attention_layers(model) -> list[Layer]:
+def unet_layers(model) -> list[Layer]:
     """The attention layers of a ModelPatcher's UNet in the order in which it runs them, read from its modules.
 
     Raises:
-        EditError: the model has none.
+        EditError: another node has replaced a transformer.
     """
     unet = model.get_model_object("diffusion_model")
     layers: list[Layer] = []
@@ -35,11 +81,6 @@ def attention_layers(model) -> list[Layer]:
             for index, transformer in enumerate(_transformers(model, f"diffusion_model.{path}", block)):
                 layers += _transformer_layers(name, number, index, transformer, level)
             level -= any(isinstance(module, Upsample) for module in block.modules())
-    if not any(layer.kind == "cross" for layer in layers):
-        raise EditError(
-            f"model: {type(model.model).__name__} has no UNet cross-attention. Prompt-to-prompt edits its maps "
-            f"and works with {SUPPORTED}; not with Flux, SD 3 and other transformers."
-        )
     return layers
 
 
@@ -58,57 +99,67 @@ def _transformers(model, path: str, block) -> Iterator[comfy_attention.BasicTran
                 own = next((m for m in inside if isinstance(m, comfy_attention.BasicTransformerBlock)), None)
                 if own is None:
                     raise EditError(
-                        f"model: another node has put a {type(found).__name__} in the place of {name}, where "
-                        "prompt-to-prompt looks for attention. Take that node out of the model that goes in here."
+                        "model",
+                        f"another node has put a {type(found).__name__} in the place of {name}, where prompt-to-prompt "
+                        "looks for attention.",
+                        "Take that node out of the model that goes in here.",
                     )
                 yield own
 
 
 def _transformer_layers(name: str, number: int, index: int, transformer, level: int) -> list[Layer]:
     return [
-        Layer(name, number, index, kind, level, attention.heads, attention.dim_head)
-        for kind, attention in (("self", transformer.attn1), ("cross", transformer.attn2))
-        if attention is not None and (kind == "cross" or not transformer.disable_self_attn)
+        Layer(name, number, index, (part,), level, attention.heads, attention.dim_head)
+        for part, attention in (("image", transformer.attn1), ("text", transformer.attn2))
+        if attention is not None and (part == "text" or not transformer.disable_self_attn)
     ]
+
+
+def _context_width(model) -> int:
+    for module in model.get_model_object("diffusion_model").modules():
+        if isinstance(module, comfy_attention.BasicTransformerBlock) and module.attn2 is not None:
+            return module.attn2.to_k.in_features
+    raise AssertionError("a UNet without cross-attention")
+
+
+# What packs do to attention that can't be edited any more, by what comes of it. README has the same table.
+_REARRANGED = (
+    "HyperTile and MSW-MSA cut self-attention into tiles, attention-couple and regional-prompt nodes multiply "
+    "cross-attention, TiledDiffusion does both unless its tile_batch_size is 1, context windows take some of a batch "
+    "at a time."
+)
+_MERGED = "TomePatchModel and its like merge them, each picture's in its own way."
+_OWN_PROMPTS = "Attention couple and other regional-prompt nodes do that."
+_TAKE_OUT = "Take it out of the model that goes into this sampler"
 
 
 class AttentionPatch:
     """A replace patch: the attention layers of one block and kind within a run.
 
     What a patch of another pack makes of the attention stays, and the edit is added to it.
+
+    Args:
+        evaluations: for the id of each edited conditioning, whether source and edits share its prompt; filled
+            once the host has processed them.
+        previous: the patch that was in this place before.
     """
 
-    def __init__(self, run: Run, layers: list[Layer], chunks: dict[uuid.UUID, bool], previous: Callable | None):
+    def __init__(self, run: Run, layers: list[Layer], evaluations: dict[uuid.UUID, bool], previous: Callable | None):
         self.run = run
         self.layers = {layer.index: layer for layer in layers}
-        self.chunks = chunks
+        self.evaluations = evaluations
         self.previous = previous
-        self.heard: set[Layer] = set()
+        self._checked: set[Layer] = set()
 
     def __call__(self, q, k, v, extra_options, **kwargs):
-        def attend(q, k, v):
-            return comfy_attention.optimized_attention(
-                q,
-                k,
-                v,
-                extra_options["n_heads"],
-                attn_precision=extra_options.get("attn_precision"),
-                transformer_options=extra_options,
-            )
-
-        previous = None
-        if self.previous is not None:
-
-            def previous(q, k, v):
-                return self.previous(q, k, v, extra_options, **kwargs)
-
         layer = self.layers[extra_options["block_index"]]
-        chunks = self._chunks(q, k, layer, extra_options)
-        if previous is not None and layer.kind == "cross" and chunks and layer not in self.heard:
-            self.heard.add(layer)
-            self._check_previous(previous, q, k, v, layer, chunks[0])
         size = tuple(extra_options["original_shape"][-2:])
-        return self.run.attention(q, k, v, layer, extra_options["n_heads"], chunks, size, attend, previous)
+        call = Call(q, k, v, layer, self._evaluations(q, k, layer, extra_options), size)
+        previous = self._previous(extra_options, kwargs)
+        if previous is not None and layer.kind == "cross" and call.evaluations and layer not in self._checked:
+            self._checked.add(layer)
+            self._check_previous(previous, call)
+        return self.run.attention(call, self._attend(extra_options), previous)
 
     def to(self, *args, **kwargs):
         """Passed on: the host moves patches that hold tensors along with the model."""
@@ -120,39 +171,55 @@ class AttentionPatch:
         """Copies of the model, as the host makes for a second device, belong to the same run."""
         return self
 
-    def _chunks(self, q, k, layer: Layer, extra_options) -> list[Chunk]:
+    def _attend(self, extra_options) -> Attend:
+        def attend(q, k, v, mask=None):
+            return comfy_attention.optimized_attention(
+                q,
+                k,
+                v,
+                extra_options["n_heads"],
+                mask=mask,
+                attn_precision=extra_options.get("attn_precision"),
+                transformer_options=extra_options,
+            )
+
+        return attend
+
+    def _previous(self, extra_options, kwargs) -> Attend | None:
+        if self.previous is None:
+            return None
+        return lambda q, k, v, mask=None: self.previous(q, k, v, extra_options, **kwargs)
+
+    def _evaluations(self, q, k, layer: Layer, extra_options) -> tuple[Evaluation, ...]:
         uuids = extra_options["uuids"]
         rows = len(self.run.rows)
         if len(q) != len(k) or len(q) != rows * len(uuids):
             raise EditError(
-                f"{layer.kind}-attention of block {layer.name} got {len(q)} rows of queries and {len(k)} of "
-                f"keys where {rows * len(uuids)} were expected. Another node that rearranges them is on the model: "
-                "HyperTile and MSW-MSA cut self-attention into tiles, attention-couple and regional-prompt nodes "
-                "multiply cross-attention, TiledDiffusion does both unless its tile_batch_size is 1, context windows "
-                "take some of a batch at a time. Take it out of the model that goes into this sampler."
+                "model",
+                f"{layer.kind}-attention of block {layer.name} got {len(q)} rows of queries and {len(k)} of keys, "
+                f"expected {rows * len(uuids)}. Another node on this model rearranges them. {_REARRANGED}",
+                f"{_TAKE_OUT}.",
             )
-        places = math.prod(extra_options["activations_shape"][-2:])
-        if layer.kind == "self" and q.shape[1] != places:
+        positions = math.prod(extra_options["activations_shape"][-2:])
+        if layer.kind == "self" and q.shape[1] != positions:
             raise EditError(
-                f"self-attention of block {layer.name} got {q.shape[1]} places of the picture where it has {places}. "
-                "Another node on the model merges them, each picture's in its own way, such as TomePatchModel: take "
-                "it out, or keep the edit out of this layer with self_layers or blocks of AttentionInjectSchedule."
+                "model",
+                f"self-attention of block {layer.name} got {q.shape[1]} positions, expected {positions}. "
+                f"Another node on this model changes their number. {_MERGED}",
+                f"{_TAKE_OUT}, or keep the edit out of this layer with self_layers or blocks.",
             )
-        return [Chunk(i * rows, self.chunks[key]) for i, key in enumerate(uuids) if key in self.chunks]
+        known = ((i * rows, key) for i, key in enumerate(uuids) if key in self.evaluations)
+        return tuple(Evaluation(base, shares_prompt=self.evaluations[key]) for base, key in known)
 
-    def _check_previous(self, previous: Callable, q, k, v, layer: Layer, chunk: Chunk) -> None:
+    def _check_previous(self, previous: Attend, call: Call) -> None:
         """The edit is added to what another patch makes of the prompts; some make nothing of them."""
-        rows = slice(chunk.base, chunk.base + len(self.run.rows))
-        if torch.equal(previous(q, k, v)[rows], previous(q, k, -v)[rows]):
+        base = call.evaluations[0].base
+        rows = slice(base, base + len(self.run.rows))
+        heard, deaf = (previous(call.q, call.k, v)[rows] for v in (call.v, -call.v))
+        if torch.equal(heard, deaf):
             raise EditError(
-                f"cross-attention of block {layer.name}: another node on the model puts prompts of its own in the "
-                "place of the edit's, as Attention couple and other regional-prompt nodes do. Take it out of the model "
-                "that goes into this sampler."
+                "model",
+                f"cross-attention of block {call.layer.name}: another node on this model puts prompts of its own in "
+                f"the place of the edit's. {_OWN_PROMPTS}",
+                f"{_TAKE_OUT}.",
             )
-
-
-def context_width(model) -> int:
-    for module in model.get_model_object("diffusion_model").modules():
-        if isinstance(module, comfy_attention.BasicTransformerBlock) and module.attn2 is not None:
-            return module.attn2.to_k.in_features
-    raise AssertionError("checked by attention_layers")

@@ -11,22 +11,24 @@ its UNet as attention processors and forward hooks, and is gone when the context
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from ...architecture import Architecture
 from ...edit import Edit
 from ...errors import EditError
-from ...layers import Layer, check_blocks
 from ...maps import AttentionMaps
 from ...noise import SharedNoise
-from ...rows import TRAJECTORIES, Rows
-from ...run import Chunk, Run
+from ...rows import TRAJECTORIES, Evaluation, Rows
+from ...run import Run
 from .prompts import read_prompt
 from .schedulers import denoised_ratio, executed_levels
-from .unet import EditProcessor, attention_layers
+from .unet import EditProcessor, architecture_of
 
 # Arguments of the UNet that say what the prompt is; all others belong to the picture.
 _OF_THE_PROMPT = ("encoder_hidden_states", "encoder_attention_mask", "text_embeds")
@@ -62,31 +64,37 @@ def prompt_to_prompt(pipe, edit: Edit, trajectory: str = "dual", keep_maps: bool
         EditError: the pipeline can't be edited, is called with other prompts, or not at all.
     """
     if trajectory not in TRAJECTORIES:
-        raise EditError(f"trajectory: '{trajectory}' is none of {', '.join(TRAJECTORIES)}.")
+        raise EditError("trajectory", f"'{trajectory}' is not one of: {', '.join(TRAJECTORIES)}.")
     if not edit.variants:
-        raise EditError("edit: it has no edited prompt.")
-    unet = getattr(pipe, "unet", None)
-    if hasattr(unet, "_orig_mod") or getattr(unet, "_compiled_call_impl", None):
-        raise EditError(
-            "pipe: its UNet is compiled by torch.compile, but prompt-to-prompt changes what its attention does from "
-            "step to step. Use the uncompiled UNet for edits: pipe.unet = pipe.unet._orig_mod."
-        )
-    layers = attention_layers(unet)
-    for variant in edit.variants:
-        check_blocks(variant.schedule.blocks, [layer for layer, _ in layers])
-    run = PipelineRun(pipe, edit, [layer for layer, _ in layers], trajectory, keep_maps)
+        raise EditError("edit", "it has no edited prompt.")
+    architecture, layers = architecture_of(pipe)
+    run = PipelineRun(pipe, edit.on(architecture.layers), architecture, trajectory, keep_maps)
     with ExitStack() as undo:
         for layer, attention in layers:
             if isinstance(attention.processor, EditProcessor):
-                raise EditError("pipe: it is in another prompt_to_prompt context. Join the edits: align takes several.")
+                raise EditError(
+                    "pipe", "it is in another prompt_to_prompt context.", "Join the edits: align takes several."
+                )
             undo.callback(attention.set_processor, attention.processor)
             attention.set_processor(EditProcessor(run, layer, attention.processor))
-        undo.callback(unet.register_forward_pre_hook(run.before_unet, with_kwargs=True).remove)
-        undo.callback(unet.register_forward_hook(run.after_unet, always_call=True).remove)
+        undo.callback(pipe.unet.register_forward_pre_hook(run.before_unet, with_kwargs=True).remove)
+        undo.callback(pipe.unet.register_forward_hook(run.after_unet, always_call=True).remove)
         undo.enter_context(run.noise)
         yield run
     if run.engine is None:
-        raise EditError("pipe: it was not called within prompt_to_prompt. Call pipe(run.prompts, ...) in there.")
+        raise EditError("pipe", "it was not called within prompt_to_prompt.", "Call pipe(run.prompts, ...) in there.")
+    if note := run.note():
+        logging.getLogger(__name__).warning(note)
+
+
+@dataclass
+class _UnetCall:
+    """What is known of the UNet's call that is being made, until it is done."""
+
+    evaluations: int
+    input: torch.Tensor
+    timestep: float
+    noise_is_paused: ExitStack
 
 
 class PipelineRun:
@@ -97,17 +105,18 @@ class PipelineRun:
         engine: the Run of the last call; None before the first.
     """
 
-    def __init__(self, pipe, edit: Edit, layers: Sequence[Layer], trajectory: str, keep_maps: bool):
+    def __init__(self, pipe, edit: Edit, architecture: Architecture, trajectory: str, keep_maps: bool):
         self.prompts = [edit.source.text, *(variant.prompt.text for variant in edit.variants)]
         self.engine: Run | None = None
         self.noise = PipelineNoise(len(self.prompts))
         self._pipe = pipe
         self._edit = edit
-        self._layers = layers
+        self._architecture = architecture
         self._trajectory = trajectory
         self._keep_maps = keep_maps
         self._timesteps: torch.Tensor | None = None
-        self._pause = None
+        self._levels: list[float] = []
+        self._call: _UnetCall | None = None
 
     def maps(self) -> AttentionMaps | None:
         """The attention maps of the last call, if `keep_maps`."""
@@ -117,65 +126,70 @@ class PipelineRun:
         """Where each edit could change the picture; see Run."""
         return self.engine and self.engine.masks()
 
+    def note(self) -> str | None:
+        """What to say of the last call if it edited nothing; see Run."""
+        return self.engine and self.engine.note()
+
     @property
-    def chunks(self) -> list[Chunk]:
+    def evaluations(self) -> tuple[Evaluation, ...]:
         """The conditional rows of a call of the UNet; they are its last."""
-        return [Chunk((self._evaluations - 1) * len(self.engine.rows))]
+        return (Evaluation((self._call.evaluations - 1) * len(self.engine.rows)),)
 
     def before_unet(self, unet, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
         """The UNet's inputs with the rows of companions, at the step that they belong to."""
         named = dict(zip(("sample", "timestep", "encoder_hidden_states"), args)) | kwargs
-        timestep = float(named["timestep"])
-        self._evaluations = 2 if self._pipe.do_classifier_free_guidance else 1
-        self._check_rows(named)
+        evaluations = 2 if self._pipe.do_classifier_free_guidance else 1
+        call = _UnetCall(evaluations, named["sample"], float(named["timestep"]), ExitStack())
+        self._check_rows(named, call)
         # A pipeline sets its scheduler's timesteps once a call.
         if self._pipe.scheduler.timesteps is not self._timesteps:
-            self._begin(named["sample"], timestep)
-        step = sum(level >= timestep for level in self._levels) - 1
+            self._begin(call)
+        step = sum(level >= call.timestep for level in self._levels) - 1
         self.engine.begin_step(max(step, 0), len(self._levels))
-        self._input, self._timestep = named["sample"], timestep
-        self._pause = self.noise.paused()
-        self._pause.__enter__()
+        call.noise_is_paused.enter_context(self.noise.paused())
+        self._call = call
         positional = zip(("sample", "timestep", "encoder_hidden_states"), args)
         args = (*(self._with_companions(value, name) for name, value in positional), *args[3:])
         return args, self._with_companions(kwargs)
 
     def after_unet(self, unet, args, output):
         """The UNet's prediction without the rows of companions, the edits kept to their masks."""
-        if self._pause is not None:
-            self._pause.__exit__(None, None, None)
-            self._pause = None
+        call, self._call = self._call, None
+        if call is not None:
+            call.noise_is_paused.close()
         if output is None:  # the UNet raised
             return None
         rows = self.engine.rows
-        evaluations = output[0].chunk(self._evaluations)
+        evaluations = output[0].chunk(call.evaluations)
         if any(variant.blend for variant in self._edit.variants):
-            evaluations = self._blended(evaluations)
+            evaluations = self._blended(evaluations, call)
         prediction = torch.cat([rows.visible(rows_of_one) for rows_of_one in evaluations])
         return (prediction,) if isinstance(output, tuple) else type(output)(sample=prediction)
 
-    def _begin(self, sample: torch.Tensor, timestep: float) -> None:
-        scheduler = self._pipe.scheduler
-        self._timesteps = scheduler.timesteps
+    def _begin(self, call: _UnetCall) -> None:
+        scheduler, timesteps = self._pipe.scheduler, self._pipe.scheduler.timesteps
+        self._timesteps = timesteps
         executed = getattr(self._pipe, "num_timesteps", None)
-        self._levels = executed_levels(scheduler.timesteps.tolist(), timestep, executed, getattr(scheduler, "order", 1))
-        batch = len(sample) // (self._evaluations * len(self.prompts))
-        size = tuple(sample.shape[-2:])
-        self.engine = Run(self._edit, self._layers, batch, size, self._trajectory, self._keep_maps)
+        self._levels = executed_levels(timesteps.tolist(), call.timestep, executed, getattr(scheduler, "order", 1))
+        batch = len(call.input) // (call.evaluations * len(self.prompts))
+        size = tuple(call.input.shape[-2:])
+        self.engine = Run(self._edit, self._architecture, batch, size, self._trajectory, self._keep_maps)
 
-    def _check_rows(self, named: dict[str, Any]) -> None:
-        rows, expected = len(named["sample"]), self._evaluations * len(self.prompts)
+    def _check_rows(self, named: dict[str, Any], call: _UnetCall) -> None:
+        rows, expected = len(call.input), call.evaluations * len(self.prompts)
         if rows % expected:
             raise EditError(
-                f"pipe: its UNet got {rows} rows where a multiple of {expected} was expected. Within prompt_to_prompt "
-                "call it with pipe(run.prompts, ...): the source and every edit."
+                "pipe",
+                f"its UNet got {rows} rows, expected a multiple of {expected}.",
+                "Within prompt_to_prompt call it with pipe(run.prompts, ...): the source and every edit.",
             )
         text = named["encoder_hidden_states"]
         tokens = (text[0] if isinstance(text, tuple) else text).shape[1]
         if any(tokens % len(prompt) for prompt in (self._edit.source, *(v.prompt for v in self._edit.variants))):
             raise EditError(
-                f"pipe: its prompts were encoded to {tokens} tokens, but the edit was aligned for "
-                f"{len(self._edit.source)}. Align and call the same pipeline."
+                "pipe",
+                f"its prompts were encoded to {tokens} tokens, but the edit was aligned for {len(self._edit.source)}.",
+                "Align and call the same pipeline.",
             )
 
     def _with_companions(self, value: Any, name: str = "") -> Any:
@@ -185,25 +199,31 @@ class PipelineRun:
         if isinstance(value, (list, tuple)):
             return type(value)(self._with_companions(inner, name) for inner in value)
         rows = self.engine.rows
-        visible = self._evaluations * len(self.prompts) * rows.batch
+        visible = self._call.evaluations * len(self.prompts) * rows.batch
         if not isinstance(value, torch.Tensor) or value.ndim == 0 or len(value) != visible:
             return value
         order = _order(rows, of_the_prompt=name in _OF_THE_PROMPT)
-        return value.unflatten(0, (self._evaluations, len(self.prompts), rows.batch))[:, order].flatten(0, 2)
+        return value.unflatten(0, (self._call.evaluations, len(self.prompts), rows.batch))[:, order].flatten(0, 2)
 
-    def _blended(self, predictions: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    def _blended(self, predictions: Sequence[torch.Tensor], call: _UnetCall) -> list[torch.Tensor]:
         """The UNet's predictions such that the denoised latents are the source's outside of the masks.
 
-        With x0 = a x + b p for the latent x and the prediction p, an x0 blended by a mask is the same
-        blend of p, plus a / b of the blend's change of x. Guidance is linear in x0, so it may come after.
+        With D = a x + b p for the latent x and the prediction p, rules that are linear in D may be applied to p,
+        plus a / b of what they change in x: to the bit where source and edit already are the same. Guidance is
+        linear in D as well, so it may come after.
         """
         if getattr(self._pipe, "guidance_rescale", 0):
-            raise EditError("local_blend: it can't be held under guidance_rescale. Call the pipeline without it.")
-        scheduler = self._pipe.scheduler
-        ratio = denoised_ratio(scheduler, self._timestep)
-        latents = self._with_companions(self._input)[:, : predictions[0].shape[1]].chunk(self._evaluations)
-        blended = self.engine.blend(*predictions)
-        return [p + ratio * (self.engine.settle(x) - x) for p, x in zip(blended, latents)]
+            raise EditError("local_blend", "it can't be held under guidance_rescale.", "Call the pipeline without it.")
+        ratio = denoised_ratio(self._pipe.scheduler, call.timestep)
+        latents = self._latents(call, predictions[0].shape[1])
+        blended = self.engine.predictions(*predictions)
+        return [p + ratio * (self.engine.ruled(x) - x) for p, x in zip(blended, latents)]
+
+    def _latents(self, call: _UnetCall, channels: int) -> Sequence[torch.Tensor]:
+        """For each evaluation the latents in the UNet's input, companions among them."""
+        rows, prompts = self.engine.rows, len(self.prompts)
+        x = call.input[:, :channels].unflatten(0, (call.evaluations, prompts, rows.batch))
+        return x[:, _order(rows, of_the_prompt=False)].flatten(1, 2).unbind(0)
 
 
 class PipelineNoise(SharedNoise):

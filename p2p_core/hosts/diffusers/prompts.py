@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from ...errors import EditError
 from ...spelling.clip import Piece, spell
-from ...tokens import Prompt, Token
+from ...tokens import Prompt, Stream, Token
 
 
 def read_prompt(pipe, text: str) -> Prompt:
     """A prompt as the pipeline's text encoders see it: cut after 77 tokens, textual inversions in place."""
     tokenizer = getattr(pipe, "tokenizer", None) or getattr(pipe, "tokenizer_2", None)
     if tokenizer is None or not hasattr(pipe, "unet"):
-        raise EditError(f"pipe: {type(pipe).__name__} has no UNet with CLIP text encoders; SD 1.x, 2.x and SDXL have.")
+        raise EditError(
+            "pipe", f"{type(pipe).__name__} has no UNet with CLIP text encoders; SD 1.x, 2.x and SDXL have."
+        )
     expanded = pipe.maybe_convert_prompt(text, tokenizer) if hasattr(pipe, "maybe_convert_prompt") else text
     length = tokenizer.model_max_length
     encoded = tokenizer(expanded, padding="max_length", max_length=length, truncation=True)
-    return Prompt(text, _tokens(tokenizer, encoded), chunk=length)
+    return Prompt(text, (Stream(_tokens(tokenizer, encoded), length),))
 
 
 def _tokens(tokenizer, encoded) -> tuple[Token, ...]:

@@ -13,6 +13,8 @@ try:
 except ImportError as error:
     raise ImportError("This needs diffusers and transformers: pip install diffusers transformers") from error
 
+from ...architecture import Architecture
+from ...attention import Attend, Call
 from ...errors import EditError
 from ...layers import Layer
 
@@ -44,8 +46,9 @@ def attention_layers(unet) -> list[tuple[Layer, Any]]:
                 number += 1
     if not any(layer.kind == "cross" for layer, _ in layers):
         raise EditError(
-            f"pipe: {type(unet).__name__} has no UNet cross-attention. Prompt-to-prompt edits its maps and works with "
-            "SD 1.x, SD 2.x and SDXL; not with Flux, SD 3 and other transformers."
+            "pipe",
+            f"{type(unet).__name__} has no UNet cross-attention, which is what prompt-to-prompt edits.",
+            "It works with SD 1.x, SD 2.x and SDXL; not with Flux, SD 3 and other transformers.",
         )
     return layers
 
@@ -58,9 +61,31 @@ def _spatial(block) -> Sequence[Any]:
 def _transformer_layers(block: str, number: int, spatial, level: int) -> Iterator[tuple[Layer, Any]]:
     for index, transformer in enumerate(getattr(spatial, "transformer_blocks", ())):
         for attention in filter(None, (transformer.attn1, transformer.attn2)):
-            kind = "cross" if attention.is_cross_attention else "self"
+            part = "text" if attention.is_cross_attention else "image"
             heads = attention.heads
-            yield Layer(block, number, index, kind, level, heads, attention.inner_dim // heads), attention
+            yield Layer(block, number, index, (part,), level, heads, attention.inner_dim // heads), attention
+
+
+def architecture_of(pipe) -> tuple[Architecture, list[tuple[Layer, Any]]]:
+    """A pipeline's architecture, and each of its layers with the module that computes it.
+
+    Raises:
+        EditError: it has no attention that can be edited, or it is compiled.
+    """
+    unet = getattr(pipe, "unet", None)
+    if hasattr(unet, "_orig_mod") or getattr(unet, "_compiled_call_impl", None):
+        raise EditError(
+            "pipe",
+            "its UNet is compiled by torch.compile, but prompt-to-prompt changes what its attention does from step to "
+            "step.",
+            "Use the uncompiled UNet for edits: pipe.unet = pipe.unet._orig_mod.",
+        )
+    layers = attention_layers(unet)
+    tokenizer = getattr(pipe, "tokenizer", None) or pipe.tokenizer_2
+    name = type(pipe).__name__
+    return Architecture(
+        name, tuple(layer for layer, _ in layers), pipe.vae_scale_factor, tokenizer.model_max_length
+    ), layers
 
 
 class EditProcessor:
@@ -85,28 +110,34 @@ class EditProcessor:
         ip_adapter_masks=None,
     ):
         if attention_mask is not None:
-            raise EditError(f"{self.layer.kind}-attention of block {self.layer.name} is masked, and can't be edited.")
+            raise EditError(
+                "pipe", f"{self.layer.kind}-attention of block {self.layer.name} is masked, and can't be edited."
+            )
         given = {"encoder_hidden_states": encoder_hidden_states, "temb": temb, "ip_adapter_masks": ip_adapter_masks}
         given = {name: value for name, value in given.items() if value is not None}  # not every processor takes all
-        if not self.run.engine.reaches(self.layer):
+        engine = self.run.engine
+        if not engine.concerns(self.layer):
             return self.previous(attn, hidden_states, **given)
         context = encoder_hidden_states[0] if isinstance(encoder_hidden_states, tuple) else encoder_hidden_states
         context = hidden_states if context is None else context
         q, k, v = attn.to_q(hidden_states), attn.to_k(context), attn.to_v(context)
+        call = Call(q, k, v, self.layer, self.run.evaluations, engine.size)
+        attend = _attend(attn.heads)
         if type(self.previous) is AttnProcessor2_0:
-            return _project(attn, self._attention(attn, q, k, v))
-        difference = self._attention(attn, q, k, v, previous=lambda q, k, v: torch.zeros_like(q))
+            return _project(attn, engine.attention(call, attend))
+        difference = engine.attention(call, attend, previous=lambda q, k, v, mask: torch.zeros_like(q))
+        # The projection is affine: of a difference it is the projection without its bias.
         return self.previous(attn, hidden_states, **given) + (
             _project(attn, difference) - _project(attn, torch.zeros_like(difference))
         )
 
-    def _attention(self, attn: Attention, q, k, v, previous=None) -> torch.Tensor:
-        def attend(q, k, v):
-            q, k, v = (x.unflatten(-1, (attn.heads, -1)).transpose(1, 2) for x in (q, k, v))
-            return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
 
-        engine = self.run.engine
-        return engine.attention(q, k, v, self.layer, attn.heads, self.run.chunks, engine.size, attend, previous)
+def _attend(heads: int) -> Attend:
+    def attend(q, k, v, mask=None):
+        q, k, v = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (q, k, v))
+        return F.scaled_dot_product_attention(q, k, v, mask).transpose(1, 2).flatten(2)
+
+    return attend
 
 
 def _project(attn: Attention, out: torch.Tensor) -> torch.Tensor:

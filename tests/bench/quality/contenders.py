@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
+from prompt_to_prompt.p2p_core.layers import parse_blocks
 
 from .cases import Case
 from .methods import Maker, Setting, setting
@@ -48,7 +49,10 @@ CURVES: dict[str, dict[str, Method]] = {
     "cross 1.0, self and blend": {f"{end}": setting(1.0, end, blend=0.3) for end in (0.0, 0.2, 0.4)},
     "cross 1.0, blend above": {f"{above}": setting(1.0, 0.4, blend=above) for above in (0.5, 0.7)},
     "both and blend": {f"{end}": setting(end, end, blend=0.3) for end in (0.1, 0.2, 0.3)},
-    "blocks": {blocks: setting(blocks=blocks) for blocks in ("input", "input, middle", "middle, output", "output")},
+    "blocks": {
+        blocks: setting(blocks=parse_blocks(blocks))
+        for blocks in ("input", "input, middle", "middle, output", "output")
+    },
     "refine": {"0.4": setting(mode="refine")},
     "shared": {f"{end}": setting(end, end, trajectory="shared", mode="sequence") for end in (0.2, 0.4)},
     "[a:b:step]": {f"{at}": switched(at) for at in (0.1, 0.2, 0.3, 0.4, 0.6)},

@@ -85,7 +85,7 @@ class _Timing:
             "edit": lambda: guider(x, sigma, model_options=extra_args["model_options"]),
         }
         if self.edit is not None:
-            taken = self.edit.variants[0].alignment.matrix().to(x)[None]
+            taken = self.edit.variants[0].alignment.matrix.to(x)[None]
             controller = hertz.Controller(1, hertz.replace(taken), torch.ones(2, 1, 77).to(x), (0.0, 1.0), 10**6)
             maps = controller.patched(self.model).model_options
             contenders["maps"] = lambda: self._host(guider, x, sigma, sigmas[[0, -1]], maps)

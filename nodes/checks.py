@@ -1,29 +1,15 @@
-"""What all nodes of the pack share: wire types, a menu category, a schema that any host takes, a look at inputs."""
+"""A look at a node's inputs before it runs: each has to be of the kind that the schema asks for."""
 
 import functools
 import inspect
 import math
-from dataclasses import fields
 
 from comfy_api.latest import io
 
 from ..p2p_core.errors import EditError
 
-CATEGORY = "prompt-to-prompt"
-
-P2PEdit = io.Custom("P2P_EDIT")
-P2PMaps = io.Custom("P2P_MAPS")
-
-# Sockets whose nodes know better what to say of nothing.
-_SPEAK_FOR_THEMSELVES = ("clip", "maps")
-_SCHEMA_FIELDS = {field.name for field in fields(io.Schema)}
-
-
-def schema(node_id: str, search_aliases: list[str], **settings) -> io.Schema:
-    """io.Schema in the pack's category; search aliases only where ComfyUI knows them (not before 2026)."""
-    if "search_aliases" in _SCHEMA_FIELDS:
-        settings["search_aliases"] = ["prompt to prompt", "p2p", *search_aliases]
-    return io.Schema(node_id=node_id, category=CATEGORY, **settings)
+# Inputs that may arrive empty: their nodes say why, better than is known here.
+_MAY_BE_EMPTY = ("clip", "maps")
 
 
 def checked(execute):
@@ -38,7 +24,8 @@ def checked(execute):
 
     @functools.wraps(execute)
     def look_first(cls, *args, **kwargs):
-        given = inspect.signature(execute).bind(cls, *args, **kwargs).arguments
+        bound = inspect.signature(execute).bind(cls, *args, **kwargs)
+        given = bound.arguments | bound.kwargs  # the latter has those that `execute` gathers, one by one
         for declared in cls.define_schema().inputs:
             if declared.id in given:
                 _check(declared, given[declared.id])
@@ -57,7 +44,7 @@ def _check(declared, value) -> None:
             raise EditError(f"{name} is {value}: it has to be a number.")
     elif isinstance(declared, (io.String.Input, io.Int.Input)):
         return
-    elif value is None and not declared.optional and name not in _SPEAK_FOR_THEMSELVES:
+    elif value is None and not declared.optional and name not in _MAY_BE_EMPTY:
         raise EditError(f"{name} is empty: nothing comes out of the node that it is connected to.")
     elif _is_written(value):
         raise EditError(

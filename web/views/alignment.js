@@ -4,10 +4,10 @@
  * After a run it shows the tokens as the text encoder saw them. As soon as a prompt is typed over, and
  * before the first run, it shows in grey how the words are likely to be paired.
  */
-import { el, roving, show, svg } from "./draw.js";
-import { addView, outputsOf } from "./host.js";
-import { previewOf, wordsOf } from "./prompts.js";
-import { inputOf, isConnected } from "./upstream.js";
+import { el, roving, show, svg } from "../draw.js";
+import { addView } from "../host.js";
+import { isMark, previewOf } from "../prompts.js";
+import { inputOf, isConnected, runOf } from "../upstream.js";
 
 const HEIGHT = 132;
 const GAP = 6; // between words; the tokens of one word touch
@@ -16,6 +16,7 @@ const MEANING = {
   swapped: "takes the map of the word it stands for",
   inserted: "keeps its own map",
   dropped: "is in no word of the edit",
+  unpaired: "can't be paired in this mode",
 };
 
 export function addAlignmentView(node) {
@@ -52,67 +53,69 @@ export function addAlignmentView(node) {
 
 /** What there is to show: { alignment, preview, status, hint }. */
 function stateOf(node) {
+  const run = runOf(node);
+  if (run) return { alignment: run, status: "Tokens as encoded" };
   const [source, edit, mode] = ["source_prompt", "edit_prompt", "mode"].map((name) => inputOf(node, name));
-  const made = Object.entries({ source_prompt: source, edit_prompt: edit, mode });
-  const results = outputsOf(node).flatMap((output) => output.p2p_alignment ?? []);
-  const result = results.find((result) => made.every(([name, value]) => isMadeFrom(value, result[name])));
-  if (result) {
-    return { alignment: result, status: "Tokens as encoded" };
-  }
   if (source === undefined || edit === undefined) {
     const from = ["source_prompt", "edit_prompt"].filter((name) => isConnected(node, name)).join(" and ");
-    return { alignment: null, preview: true, status: `${from} will be known after a run` };
+    return { alignment: null, preview: true, status: `${from}: queue once to see the tokens` };
   }
   const alignment = previewOf(source, edit.trim() ? edit : source, mode);
-  const empty = !wordsOf(source).length && !wordsOf(edit).length;
-  const status = empty ? "Write two prompts to see how they pair" : "Preview by words";
-  return { alignment, preview: true, status, hint: "Run the workflow to see the tokens that the text encoder makes." };
+  return { alignment, preview: true, ...sayingOf(alignment, mode) };
 }
 
-/** Whether a result can be that of an input as it is now. Wildcards {a|b} and comments are resolved on queueing. */
-function isMadeFrom(value, made) {
-  return value === undefined || value === made || /[{}]|\/\/|\/\*/.test(value);
+/** What the view says of a preview. */
+function sayingOf({ source, edit, links }, mode) {
+  if (!source.length && !edit.length) return { status: "Write two prompts to see how they pair" };
+  if (links) return { status: "Preview by words", hint: "Run the workflow to see the tokens that the text encoder makes." };
+  const [old, fresh] = [source, edit].map((tokens) => tokens.filter(({ text }) => !isMark(text)).length);
+  return { status: `${mode} needs as many words in both: here are ${old} and ${fresh}`, hint: "Use auto or refine." };
 }
 
 /** The chips of both rows and the ribbons, not yet placed. */
 function chipsOf(alignment) {
   if (!alignment) return { elements: [], rows: [[], []], links: [] };
-  const kinds = { source: new Map(), edit: new Map() };
-  for (const { source, edit, kind } of alignment.links) {
-    for (const i of source) kinds.source.set(i, kind);
-    for (const j of edit) kinds.edit.set(j, kind);
-  }
-  const rows = ["source", "edit"].map((side) =>
-    alignment[side].map((token, i) => {
-      const kind = kinds[side].get(i) ?? (side === "source" ? "dropped" : "inserted");
-      const text = token.kind === "text" ? token.text || "·" : token.kind;
-      const partners = partnersOf(alignment, side, i);
-      const position = token.position === undefined ? "" : `, token ${token.position}`;
-      return el("span", {
-        class: `p2p-chip p2p-token p2p-${kind} p2p-${token.kind}`,
-        role: "img",
-        "data-key": `${side} ${i}`,
-        "data-kind": kind,
-        "aria-label": `${side}: ${text}${position}: ${kind}${partners ? `, ${partners}` : ""}`,
-        title: `${text}${position}\n${kind}: ${MEANING[kind]}${partners ? `\n${partners}` : ""}`,
-        text,
-      });
-    }),
-  );
-  const links = alignment.links.map((link) => {
-    const ribbon = svg("path", { class: `p2p-ribbon p2p-${link.kind}` });
-    const chips = [...link.source.map((i) => rows[0][i]), ...link.edit.map((j) => rows[1][j])];
-    for (const chip of chips) {
-      const light = (on) => () => [...chips, ribbon].forEach((part) => part.classList.toggle("p2p-lit", on));
-      chip.addEventListener("pointerenter", light(true));
-      chip.addEventListener("pointerleave", light(false));
-      chip.addEventListener("focus", light(true));
-      chip.addEventListener("blur", light(false));
-    }
-    return { ...link, ribbon };
-  });
+  const rows = ["source", "edit"].map((side) => alignment[side].map((token, i) => chipOf(alignment, side, i)));
+  const links = (alignment.links ?? []).map((link) => ({ ...link, ribbon: ribbonOf(link, rows) }));
   const ribbons = svg("svg", { class: "p2p-ribbons", "aria-hidden": "true" }, ...links.map((link) => link.ribbon));
   return { elements: [ribbons, ...rows[0], ...rows[1]], rows, links, ribbons, alignment };
+}
+
+function chipOf(alignment, side, i) {
+  const token = alignment[side][i];
+  const kind = kindOf(alignment, side, i);
+  const text = token.kind === "text" ? token.text || "·" : token.kind;
+  const partners = partnersOf(alignment, side, i);
+  const position = token.position === undefined ? "" : `, token ${token.position}`;
+  return el("span", {
+    class: `p2p-chip p2p-token p2p-${kind} p2p-${token.kind}`,
+    role: "img",
+    "data-key": `${side} ${i}`,
+    "data-kind": kind,
+    "aria-label": `${side}: ${text}${position}: ${kind}${partners ? `, ${partners}` : ""}`,
+    title: `${text}${position}\n${kind}: ${MEANING[kind]}${partners ? `\n${partners}` : ""}`,
+    text,
+  });
+}
+
+function kindOf({ links }, side, i) {
+  if (!links) return "unpaired";
+  const link = links.findLast((link) => link[side].includes(i));
+  return link?.kind ?? (side === "source" ? "dropped" : "inserted");
+}
+
+/** The ribbon of a link. Pointing at one of its chips lights it up, and the others. */
+function ribbonOf({ source, edit, kind }, rows) {
+  const ribbon = svg("path", { class: `p2p-ribbon p2p-${kind}` });
+  const chips = [...source.map((i) => rows[0][i]), ...edit.map((j) => rows[1][j])];
+  for (const chip of chips) {
+    const light = (on) => () => [...chips, ribbon].forEach((part) => part.classList.toggle("p2p-lit", on));
+    chip.addEventListener("pointerenter", light(true));
+    chip.addEventListener("pointerleave", light(false));
+    chip.addEventListener("focus", light(true));
+    chip.addEventListener("blur", light(false));
+  }
+  return ribbon;
 }
 
 /** What the colours mean, of those that are there. */
@@ -125,7 +128,7 @@ function legendOf(rows) {
 
 function partnersOf(alignment, side, i) {
   const [other, preposition] = side === "edit" ? ["source", "from"] : ["edit", "to"];
-  const partners = alignment.links.filter((link) => link[side].includes(i)).flatMap((link) => link[other]);
+  const partners = (alignment.links ?? []).filter((link) => link[side].includes(i)).flatMap((link) => link[other]);
   const texts = partners.map((j) => alignment[other][j]).filter((token) => token.kind === "text");
   return texts.length ? `${preposition} ${texts.map((token) => token.text).join(" ")}` : "";
 }

@@ -1,13 +1,13 @@
-"""The inputs that the nodes which sample have in common, in P2PSampler's order."""
+"""The inputs that several nodes have in common."""
 
 from comfy_api.latest import io
 
 from ..p2p_core.hosts.comfy import SAMPLER_NAMES, SCHEDULER_NAMES
 from ..p2p_core.rows import TRAJECTORIES
-from .wire import P2PEdit
+from .schema import P2PEdit
 
 
-def what_is_guided(edit: str = "What to edit: from PromptPairAlign, through any of the pack's nodes.") -> list:
+def guider_inputs(edit: str = "What to edit: from PromptPairAlign, through any of the pack's nodes.") -> list:
     """`edit` is the tooltip of that input."""
     return [
         io.Model.Input("model", tooltip="SD 1.x, SD 2.x or SDXL, with any LoRA and most patches."),
@@ -16,19 +16,20 @@ def what_is_guided(edit: str = "What to edit: from PromptPairAlign, through any 
     ]
 
 
-def where_it_starts() -> io.Latent.Input:
+def latent_input() -> io.Latent.Input:
     return io.Latent.Input("latent_image", tooltip="Where to start: empty, or a picture with denoise below 1.")
 
 
-def what_is_tried() -> list:
+def trial_inputs() -> list:
+    """Of the nodes that sample many variants of one edit and look at the pictures."""
     return [
-        *what_is_guided("The edit that is tried, with one edited prompt."),
-        where_it_starts(),
+        *guider_inputs("The edit that is tried, with one edited prompt."),
+        latent_input(),
         io.Vae.Input("vae", tooltip="Decodes the results: they are measured and shown as pictures."),
     ]
 
 
-def how_strongly_it_is_guided() -> io.Float.Input:
+def cfg_input() -> io.Float.Input:
     return io.Float.Input(
         "cfg",
         default=7.5,
@@ -40,7 +41,8 @@ def how_strongly_it_is_guided() -> io.Float.Input:
     )
 
 
-def how_it_is_sampled() -> list:
+def ksampler_inputs() -> list:
+    """KSampler's settings, in its order; without `cfg` they are the fields of Sampling."""
     return [
         io.Int.Input(
             "seed",
@@ -51,28 +53,24 @@ def how_it_is_sampled() -> list:
             tooltip="The noise, shared by source and edits.",
         ),
         io.Int.Input("steps", default=30, min=1, max=10000, tooltip="Steps of denoising."),
-        how_strongly_it_is_guided(),
+        cfg_input(),
         io.Combo.Input("sampler_name", options=SAMPLER_NAMES, tooltip="Any of ComfyUI's samplers."),
         io.Combo.Input("scheduler", options=SCHEDULER_NAMES, tooltip="How the noise falls over the steps."),
-        io.Float.Input(
-            "denoise",
-            default=1.0,
-            min=0.0,
-            max=1.0,
-            step=0.01,
-            tooltip="Below 1 the pictures start from latent_image. Windows count the steps that are made.",
+        fraction_input(
+            "denoise", 1.0, "Below 1 the pictures start from latent_image. Windows count the steps that are made."
         ),
     ]
 
 
-def in_what_parts() -> list:
+def trajectory_input(tooltip: str) -> io.Combo.Input:
+    return io.Combo.Input("trajectory", options=list(TRAJECTORIES), default="dual", optional=True, tooltip=tooltip)
+
+
+def batch_inputs() -> list:
+    """How many variants are sampled together, and whether each has the source's own picture beside it."""
     return [
-        io.Combo.Input(
-            "trajectory",
-            options=list(TRAJECTORIES),
-            default="dual",
-            optional=True,
-            tooltip="As in P2PSampler: whether the source has a picture of its own (dual) or the edit's (shared).",
+        trajectory_input(
+            "As in P2PSampler: whether the source has a picture of its own (dual) or the edit's (shared)."
         ),
         io.Int.Input(
             "rows_at_once",
@@ -88,7 +86,6 @@ def in_what_parts() -> list:
     ]
 
 
-def decode(vae, latents):
-    """Pictures [n, height, width, 3]."""
-    pictures = vae.decode(latents)
-    return pictures.reshape(-1, *pictures.shape[-3:])
+def fraction_input(name: str, default: float, tooltip: str, optional: bool = False) -> io.Float.Input:
+    """A number from 0 to 1."""
+    return io.Float.Input(name, default=default, min=0.0, max=1.0, step=0.01, tooltip=tooltip, optional=optional)

@@ -1,0 +1,216 @@
+/**
+ * Compare view on P2PCompare: source and edit under one slider, a tab for each edit, and each word's heat map.
+ *
+ * Drawn from the node's result alone (nodes/compare.py says what it holds). Pointing at a word lays its map
+ * over the pictures; a click keeps it there.
+ */
+import { el, heightOfRows, keyStep, labelled, LINE, onDrag, roving, show, toggle, wordList } from "../draw.js";
+import { addView, outputsOf, pictureUrl, refreshViews } from "../host.js";
+
+const STAGE = 240;
+const GAP = 4;
+
+export function addCompareView(node) {
+  // What the user looks at: nothing that a workflow should remember.
+  const looking = { edit: 0, image: 0, at: 0.5, kept: null, over: null };
+  const choose = (change) => {
+    Object.assign(looking, change);
+    refreshViews();
+  };
+  const [head, stage, words] = [addHead, addStage, addWords].map((add) => add(looking, choose));
+  const element = el(
+    "div",
+    { class: "p2p-compare", role: "group", "aria-label": "Comparison of source and edit" },
+    head.element,
+    stage.element,
+    words.element,
+  );
+
+  const refresh = () => {
+    const result = resultOf(node);
+    element.classList.toggle("p2p-empty", !result);
+    stage.element.setAttribute("data-hint", result ? "" : "Run the workflow to compare source and edit");
+    if (!result) return;
+    looking.edit = Math.min(looking.edit, result.edits - 1);
+    looking.image = Math.min(looking.image, result.batch - 1);
+    for (const part of [head, stage, words]) part.refresh(result);
+  };
+  const height = () => {
+    const result = resultOf(node);
+    if (!result) return STAGE;
+    const texts = rowsOf(result, looking.edit).map(({ chips }) => chips.map(({ text }) => text));
+    return STAGE + (hasHead(result) ? LINE + GAP : 0) + GAP + heightOfRows(texts, node);
+  };
+  addView(node, { name: "compare view", width: 340, element, height, refresh });
+}
+
+// -- results ----------------------------------------------------------------------------------------
+
+/** The node's result, with how many edits of how many pictures it is; null without one. */
+function resultOf(node) {
+  const [output] = outputsOf(node);
+  if (!output?.p2p_source?.length || !output.p2p_edited?.length) return null;
+  const batch = output.p2p_source.length;
+  const empty = { p2p_heat: [], p2p_prompts: [], p2p_difference: [] };
+  return { ...empty, ...output, batch, edits: Math.max(1, Math.floor(output.p2p_edited.length / batch)) };
+}
+
+const hasHead = ({ edits, batch }) => edits > 1 || batch > 1;
+
+/** Rows of chips: the words that have a map, of the source and of an edit, and the difference. */
+function rowsOf({ p2p_heat, p2p_prompts, p2p_difference }, edit) {
+  const chipsOf = (p) =>
+    (p2p_prompts[p]?.words ?? [])
+      .map(({ text, changed }, w) => ({
+        text,
+        changed: Boolean(changed),
+        key: `${p} ${w}`,
+        title: `Where '${text}' is`,
+      }))
+      .filter((_, w) => p2p_heat.some((entry) => entry.prompt === p && entry.word === w));
+  const more = p2p_difference.length
+    ? [{ text: "difference", changed: false, key: "difference", title: "Where source and edit differ" }]
+    : [];
+  return [
+    { name: "source", chips: chipsOf(0) },
+    { name: `edit${edit ? ` ${edit + 1}` : ""}`, chips: chipsOf(edit + 1) },
+    { name: "pictures", chips: more },
+  ].filter(({ chips }) => chips.length);
+}
+
+/** The picture that a chip stands for. */
+function laidOver(result, key, { edit, image }) {
+  if (!key) return null;
+  if (key === "difference") {
+    const file = result.p2p_difference[edit * result.batch + image];
+    return { file, alt: "Where source and edit differ" };
+  }
+  const [prompt, word] = key.split(" ").map(Number);
+  const found = result.p2p_heat.find(
+    (entry) => entry.prompt === prompt && entry.word === word && entry.image === image,
+  );
+  return found && { file: found.file, alt: `Where '${result.p2p_prompts[prompt].words[word].text}' is` };
+}
+
+// -- parts: each an element and its refresh(result) -------------------------------------------------
+
+/** A tab for each edit, and a choice of the picture of a batch. */
+function addHead(looking, choose) {
+  const tabs = el("div", { class: "p2p-tabs", role: "tablist", "aria-label": "Edits" });
+  const batch = el("select", {
+    class: "p2p-select",
+    "aria-label": "Picture of the batch",
+    onchange: () => choose({ image: Number(batch.value) }),
+  });
+  const element = el("div", { class: "p2p-compare-head" }, tabs, batch);
+  const range = (length) => Array.from({ length }, (_, i) => i);
+  const tab = (i) =>
+    el("button", {
+      type: "button",
+      role: "tab",
+      class: "p2p-chip p2p-tab",
+      "data-key": `edit ${i}`,
+      text: `edit ${i + 1}`,
+      onclick: () => choose({ edit: i, kept: null }),
+    });
+
+  const refresh = (result) => {
+    const { edits, batch: images } = result;
+    show(tabs, edits, () => range(edits).map(tab));
+    [...tabs.children].forEach((tab, i) => tab.setAttribute("aria-selected", String(i === looking.edit)));
+    roving(tabs);
+    tabs.hidden = edits < 2;
+    const option = (i) => el("option", { value: i, text: `picture ${i + 1} of ${images}` });
+    show(batch, images, () => range(images).map(option));
+    batch.value = looking.image;
+    batch.hidden = images < 2;
+    element.hidden = !hasHead(result);
+  };
+  return { element, refresh };
+}
+
+/** Source and edit in one place with a divider between them, and a map over both. */
+function addStage(looking, choose) {
+  const picture = (name) => el("img", { class: `p2p-picture p2p-of-${name}`, draggable: "false", alt: "" });
+  const [source, edited, heat] = ["source", "edit", "heat"].map(picture);
+  const divider = el("div", {
+    class: "p2p-divider",
+    role: "slider",
+    tabindex: 0,
+    "aria-label": "Divider between source, on its left, and edit",
+    "aria-valuemin": 0,
+    "aria-valuemax": 100,
+  });
+  const side = (name, text) => el("span", { class: `p2p-side p2p-${name}`, text });
+  const sides = [side("left", "source"), side("right", "edit")];
+  const frame = el("div", { class: "p2p-frame" }, source, edited, heat, divider, ...sides);
+  const element = el("div", { class: "p2p-stage", role: "tabpanel", "aria-label": "Source and edit" }, frame);
+  letSlide(frame, divider, looking, choose);
+  // The frame has the picture's proportions, so that the slider's place is the picture's.
+  source.addEventListener("load", () =>
+    frame.style.setProperty("--p2p-aspect", source.naturalWidth / source.naturalHeight),
+  );
+
+  const refresh = (result) => {
+    const { edit, image, at, over, kept } = looking;
+    setPicture(source, result.p2p_source[image], "The source picture");
+    setPicture(edited, result.p2p_edited[edit * result.batch + image], `Edit ${edit + 1}`);
+    edited.style.clipPath = `inset(0 0 0 ${100 * at}%)`;
+    divider.style.left = `${100 * at}%`;
+    divider.setAttribute("aria-valuenow", Math.round(100 * at));
+    divider.setAttribute("aria-valuetext", `${Math.round(100 * at)} % source`);
+    const laid = laidOver(result, over ?? kept, looking);
+    heat.hidden = !laid;
+    if (laid) setPicture(heat, laid.file, laid.alt);
+  };
+  return { element, refresh };
+}
+
+/** Move the divider by hand or by keys. */
+function letSlide(frame, divider, looking, choose) {
+  const slide = (at) => choose({ at: Math.min(Math.max(at, 0), 1) });
+  onDrag(divider, frame, { move: (from, by) => slide(from + by) });
+  // Anywhere on the picture will do.
+  frame.addEventListener("pointerdown", (event) => {
+    if (event.button !== 0 || event.target === divider) return;
+    const box = frame.getBoundingClientRect();
+    slide((event.clientX - box.left) / box.width);
+    divider.dispatchEvent(new PointerEvent("pointerdown", event));
+  });
+  divider.addEventListener("keydown", (event) => {
+    const by = keyStep(event, 0.02);
+    if (!by) return;
+    event.preventDefault();
+    slide(looking.at + by);
+  });
+}
+
+/** A row of chips for the source, the edit and the pictures: each lays something over the stage. */
+function addWords(looking, choose) {
+  const element = el("div", { class: "p2p-heat-words" });
+  const chipOf = ({ text, key, changed, title }) => {
+    const keep = () => choose({ kept: looking.kept === key ? null : key, over: null });
+    const chip = toggle(text, { key, title, onclick: keep });
+    chip.classList.toggle("p2p-changed", changed);
+    for (const name of ["pointerenter", "focus"]) chip.addEventListener(name, () => choose({ over: key }));
+    for (const name of ["pointerleave", "blur"]) chip.addEventListener(name, () => choose({ over: null }));
+    return chip;
+  };
+  const rowOf = ({ name, chips }) =>
+    labelled(name, wordList({ "aria-label": `${name}: show where it is` }, ...chips.map(chipOf)));
+
+  const refresh = (result) => {
+    const rows = rowsOf(result, looking.edit);
+    show(element, [rows, looking.edit], () => rows.map(rowOf));
+    for (const chip of element.querySelectorAll("[data-key]"))
+      chip.setAttribute("aria-pressed", String(chip.dataset.key === looking.kept));
+    for (const list of element.querySelectorAll(".p2p-words")) roving(list);
+  };
+  return { element, refresh };
+}
+
+function setPicture(img, file, alt) {
+  const url = file ? pictureUrl(file) : "";
+  if (img.getAttribute("src") !== url) img.setAttribute("src", url);
+  img.alt = alt;
+}
