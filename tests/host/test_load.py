@@ -14,7 +14,7 @@ from support.jobs import STEPS, Job, jobs
 from tools.load import LEFTOVERS, Loaded, alone, in_lots, latents, slope
 
 # A minute and a half on a core of its own.
-pytestmark = [pytest.mark.timeout(2400), pytest.mark.xdist_group("load")]
+pytestmark = pytest.mark.timeout(2400)
 JOBS, CLIENTS, LOT = 200, 4, 10
 WARM = 40  # after so many, every kind of edit has met every sampler
 LATENT = 4 * 16 * 16 * 4  # bytes of a picture's latent here; a map of attention is larger
