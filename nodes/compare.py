@@ -9,26 +9,27 @@ from ..p2p_core.show.heat import word_layers
 from ..p2p_core.show.pictures import to_tensor
 from ..p2p_core.show.sheets import comparison_sheet
 from .checks import checked
+from .report import reported
 from .schema import P2PEdit, P2PMaps, schema
 
 
 class P2PCompare(io.ComfyNode):
     """Shows source and edits with what differs between them.
 
-    The sheet is an ordinary IMAGE output. Besides, the canvas gets in `ui` (all of them lists; FILE
-    is {"filename", "subfolder", "type"}, for /view):
+    The sheet is an ordinary IMAGE output. Besides, the canvas gets a report named `p2p_compare` (see `reported`)
+    with lists under these names; FILE is {"filename", "subfolder", "type"}, for /view:
 
-    p2p_source      a FILE for each image of the source
-    p2p_edited      a FILE for each edited image: those of edit 1, then those of edit 2, ...
-    p2p_difference  a FILE for each edited image: heat colours, where it differs from its source
-    p2p_scale       one number: the difference, from 0 to 1, that the brightest colour stands for
-    p2p_prompts     {"text", "words": [{"text", "changed"}]} of the source, then of each edit;
-                    empty where neither edit nor maps are connected
-    p2p_heat        {"prompt", "word", "image", "file", "top"}: a FILE with the map of
-                    p2p_prompts[prompt].words[word] in image `image` of that prompt's batch, as PNG with
-                    transparency to lay over the picture; `top` is the number from 0 to 1 that the
-                    brightest colour stands for, one for all; empty where maps is not connected. Marks
-                    such as commas have none.
+    source      a FILE for each image of the source
+    edited      a FILE for each edited image: those of edit 1, then those of edit 2, ...
+    difference  a FILE for each edited image: heat colours, where it differs from its source
+    scale       one number: the difference, from 0 to 1, that the brightest colour stands for
+    prompts     {"text", "words": [{"text", "changed"}]} of the source, then of each edit;
+                empty where neither edit nor maps are connected
+    heat        {"prompt", "word", "image", "file", "top"}: a FILE with the map of
+                prompts[prompt].words[word] in image `image` of that prompt's batch, as PNG with
+                transparency to lay over the picture; `top` is the number from 0 to 1 that the
+                brightest colour stands for, one for all; empty where maps is not connected. Marks
+                such as commas have none.
     """
 
     @classmethod
@@ -61,20 +62,20 @@ class P2PCompare(io.ComfyNode):
         heats, top = difference_heat(source, edited)
         words = [changed_words(prompts[0], prompt) for prompt in prompts]
         shown = {
-            "p2p_source": _temporary(source),
-            "p2p_edited": _temporary(edited),
-            "p2p_difference": _temporary(heats),
-            "p2p_scale": [top],
-            "p2p_prompts": [
+            "source": _temporary(source),
+            "edited": _temporary(edited),
+            "difference": _temporary(heats),
+            "scale": [top],
+            "prompts": [
                 {"text": prompt.text, "words": [{"text": text, "changed": changed} for text, changed in marked]}
                 for prompt, marked in zip(prompts, words)
             ],
-            "p2p_heat": _word_heat(maps, source.shape[1:3]) if maps is not None else [],
+            "heat": _word_heat(maps, source.shape[1:3]) if maps is not None else [],
         }
         if edit is not None:
             words = [words[0], *map(with_weights, words[1:], edit.variants)]
         sheet = comparison_sheet(source, edited, heats, words, top)
-        return io.NodeOutput(to_tensor([sheet]), ui=shown)
+        return io.NodeOutput(to_tensor([sheet]), ui=reported("p2p_compare", shown))
 
 
 def _prompts(maps, edit) -> list:

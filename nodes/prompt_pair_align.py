@@ -9,6 +9,7 @@ from ..p2p_core.hosts.comfy import encode
 from ..p2p_core.hosts.comfy.conditioning import stack
 from ..p2p_core.show.alignment import describe
 from .checks import checked
+from .report import reported
 from .schema import P2PEdit, schema
 
 
@@ -77,4 +78,4 @@ class PromptPairAlign(io.ComfyNode):
             "mode": mode,
             **describe(edit.source, newest.prompt, newest.alignment),
         }
-        return io.NodeOutput(edit, edit.source.encoding, edited, ui={"p2p_alignment": [alignment]})
+        return io.NodeOutput(edit, edit.source.encoding, edited, ui=reported("p2p_alignment", alignment))

@@ -122,6 +122,16 @@ export function outputsOf(node) {
   return [app.nodeOutputs?.[key], cached.get(inWorkflow(key))].filter(Boolean);
 }
 
+/**
+ * What a node reported under a name, newest first.
+ *
+ * Reports lie one list deeper than results do, so that the server's list of jobs doesn't count them; those of
+ * version 0.1, which a workflow may still carry, don't.
+ */
+export function reportsOf(node, name) {
+  return outputsOf(node).flatMap((output) => (output[name] ?? []).flat());
+}
+
 /** The front end's key of a node's output: its id, in a subgraph after the graph's. */
 function keyOf(graph, id) {
   return graph && graph !== rootGraph() ? `${graph.id}:${id}` : String(id);
