@@ -39,18 +39,22 @@ class P2PCompare(io.ComfyNode):
             display_name="P2P Compare",
             description=(
                 "Shows source and edits side by side: the prompts as captions with the changed words marked, and "
-                "where the pictures differ. With maps, point at a word to see where it is."
+                "where the pictures differ. If maps is connected, point at a word to see where it is."
             ),
             search_aliases=["before after", "side by side", "difference"],
             inputs=[
                 io.Image.Input("source", tooltip="The decoded source of P2PSampler."),
-                io.Image.Input("edited", tooltip="The decoded edits of P2PSampler, all of them: edit after edit."),
-                P2PMaps.Input("maps", optional=True, tooltip="maps of P2PSampler: shows where each word is."),
+                io.Image.Input("edited", tooltip="All decoded edits of P2PSampler, edit after edit."),
+                P2PMaps.Input("maps", optional=True, tooltip="The maps of P2PSampler, which show where each word is."),
                 P2PEdit.Input(
-                    "edit", optional=True, tooltip="The edit that was sampled, for the prompts. Not needed beside maps."
+                    "edit",
+                    optional=True,
+                    tooltip="The edit that was sampled: adds its weights, and its prompts if maps is not connected.",
                 ),
             ],
-            outputs=[io.Image.Output("comparison", display_name="comparison", tooltip="All of it as one picture.")],
+            outputs=[
+                io.Image.Output("comparison", display_name="comparison", tooltip="The whole comparison as one picture.")
+            ],
             is_output_node=True,
         )
 
@@ -87,13 +91,16 @@ def _prompts(maps, edit) -> list:
 def _check(source: torch.Tensor, edited: torch.Tensor, prompts: list, edit) -> None:
     if source.shape[1:3] != edited.shape[1:3]:
         raise EditError(
-            f"source is {source.shape[2]} x {source.shape[1]}, edited {edited.shape[2]} x {edited.shape[1]}: "
-            "decode both from the same P2PSampler."
+            "source and edited",
+            f"source is {source.shape[2]} x {source.shape[1]} pixels, but edited is {edited.shape[2]} x "
+            f"{edited.shape[1]}.",
+            "Decode both from the same P2PSampler.",
         )
     if len(edited) % len(source):
         raise EditError(
-            f"source has {len(source)} pictures and edited {len(edited)}, which is no multiple of it: connect all "
-            "pictures of the edited output of the same P2PSampler."
+            "edited",
+            f"it has {len(edited)} pictures, which is not a multiple of source's {len(source)}.",
+            "Connect all pictures of the edited output of the same P2PSampler.",
         )
     edits = len(edited) // len(source)
     counts = {"maps or edit": len(prompts) - 1} if prompts else {}
@@ -102,8 +109,10 @@ def _check(source: torch.Tensor, edited: torch.Tensor, prompts: list, edit) -> N
     for name, count in counts.items():
         if edits != count:
             raise EditError(
-                f"edited has {edits} edit{'s' if edits > 1 else ''} of each source picture, {name} {count}: "
-                "connect it from the run that made the pictures."
+                name,
+                f"edited has {edits} edit{'s' if edits > 1 else ''} of each source picture, but here there "
+                f"{'is' if count == 1 else 'are'} {count}.",
+                "Connect what belongs to the run that made the pictures.",
             )
 
 

@@ -72,13 +72,13 @@ class Edit:
         """Scale the maps of `words` (see Prompt.find) of the edit prompts that have them.
 
         Raises:
-            EditError: no words, a word in none of the edit prompts, a scale that is no number.
+            EditError: no words, a word in none of the edit prompts, a scale that is not a number.
         """
         if not math.isfinite(scale):
             raise EditError("scale", f"{scale} is not a number.")
         phrases = split_phrases(words)
         if not phrases:
-            raise EditError("words", "it is empty.", "Name the words of the edit prompt to reweight.")
+            raise EditError("words", "it is empty.", "Name words of the edit prompt to reweight.")
         window = Window(start, end)
         variants = []
         for variant, found in zip(self.variants, find_words(self._prompts, phrases, "words")):
@@ -128,12 +128,14 @@ class Edit:
             EditError: neither words nor mask, words that aren't there, numbers out of range.
         """
         if not 0 <= threshold <= 1:
-            raise EditError("threshold", f"{threshold} is out of range: it goes from 0 to 1.")
+            raise EditError("threshold", f"{threshold} is out of range.", "Choose a number from 0 to 1.")
         Window(start, 1.0)
         in_source, in_edit, subtract = map(split_phrases, (source_words, edit_words, subtract_words))
         if not in_source and not in_edit and mask is None:
             raise EditError(
-                "source_words and edit_words", "they are empty, and there is no mask: nothing says where to edit."
+                "source_words and edit_words",
+                "they are empty, and there is no mask, so nothing says where to edit.",
+                "Name words, or connect a mask.",
             )
         (of_source,) = find_words([self.source], in_source, "source_words")
         of_edits = find_words(self._prompts, in_edit, "edit_words")
@@ -160,10 +162,10 @@ class Edit:
         return replace(self, variants=tuple(variants))
 
     def why_nothing(self, layers: Sequence[Layer], steps: int) -> str:
-        """Why a run of so many steps edited nothing, a sentence. The edit is one that is `on` these layers."""
+        """Why a run of so many steps edited nothing, a clause. The edit is one that is `on` these layers."""
         schedules = [variant.schedule for variant in self.variants]
         if not any(schedule.cross_strength or schedule.self_strength for schedule in schedules):
-            return "its strengths are 0, and no word is reweighted."
+            return "cross_strength and self_strength are 0, and no word is reweighted."
         open_at = [
             (schedule, part)
             for variant, schedule in zip(self.variants, schedules)
@@ -175,9 +177,9 @@ class Edit:
             if any(strengths)
         ]
         if not open_at:
-            return f"none of the {steps} steps lies in a window, and no word is reweighted."
+            return f"of the {steps} steps none lies in a window, and no word is reweighted."
         if not any(schedule.injects(layer, part) for schedule, part in open_at for layer in layers):
-            return "blocks and self_layers leave out every layer for which a window is open, and no word is reweighted."
+            return "blocks and self_layers leave out every layer whose window is open, and no word is reweighted."
         return "no word of the edit prompt takes its attention from the source, and none is reweighted."
 
     @property

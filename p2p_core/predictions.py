@@ -101,7 +101,8 @@ def _of_words(blend: LocalBlend, edit: int, recorder: MapRecorder, rows: Rows, s
                 if words is None:
                     raise EditError(
                         "source_words and edit_words",
-                        "no attention map of the whole picture was seen, as with prompts that are limited to areas.",
+                        "the model made no attention map of the whole picture, as happens when prompts are limited to "
+                        "areas.",
                         "Connect a mask instead of words.",
                     )
                 union = torch.maximum(union.to(words.device), word_mask(words, size, blend.threshold, pool))

@@ -251,5 +251,5 @@ def test_a_transformer_is_refused_by_name():
     model = comfy.model_patcher.ModelPatcher(
         config.get_model({}, device="cpu"), load_device=device, offload_device=device
     )
-    with pytest.raises(EditError, match=r"^model: Flux has no UNet.*SD 1.x, SD 2.x and SDXL"):
+    with pytest.raises(EditError, match=r"^model: Flux has no UNet.*SD 1.x, SD 2.x, SDXL"):
         EditGuider(model, edit_of(), NEGATIVE, 5.0)

@@ -248,8 +248,11 @@ def test_a_sweep_can_be_stopped(server):
         ({"x_parameter": "word weight", "x_values": "1, 2", "x_words": "wolf"}, ("x_words", "wolf", "dog")),
         ({"x_parameter": "word weight", "x_values": "50", "x_words": "dog"}, ("x_values", "50", "-20 to 20")),
         ({"y_parameter": "self_mode", "y_values": "map, all"}, ("y_values", "all", "key_value")),
-        ({"x_parameter": "blend threshold"}, ("x_parameter", "AttentionLocalBlend")),
-        ({"x_parameter": "cross_start", "x_values": "0.9"}, ("cross_start", "cross_end", "0.9")),
+        ({"x_parameter": "blend threshold"}, ("x_parameter", "local blend")),
+        (
+            {"x_parameter": "cross_start", "x_values": "0.9"},
+            ("cross_start", "cross_end", "0.9", "an input of AttentionInjectSchedule"),
+        ),
     ],
 )
 def test_axes_that_are_none(server, how, mentioned):
@@ -263,7 +266,7 @@ def test_several_edits_at_once(server, tool, node_type):
     graph = Tools()
     both = graph.align(edit="a fox sitting on a car", more=graph.align()[0])
     graph.shown(getattr(graph, tool)(both[0])[1 if tool == "study" else 0])
-    fails(server, graph, node_type, "edit", "2", "PromptPairAlign")
+    fails(server, graph, node_type, "edit", "2 edited prompts", "single")
 
 
 # -- P2PLayerStudy and P2PModelReport ---------------------------------------------------------------
@@ -287,7 +290,7 @@ def test_a_study_of_an_edit_that_is_limited_already(server):
     graph = Tools()
     limited = graph.schedule(graph.align()[0], blocks="middle")
     graph.shown(graph.study(limited)[1])
-    fails(server, graph, "P2PLayerStudy", "edit", "blocks", "empty")
+    fails(server, graph, "P2PLayerStudy", "blocks is an input of AttentionInjectSchedule", "empty")
 
 
 def test_the_report_has_every_layer_in_order(server):

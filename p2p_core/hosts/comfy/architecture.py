@@ -6,7 +6,9 @@ from ...errors import EditError
 from ...layers import Layer
 from .unet import Unet
 
-SUPPORTED = "SD 1.x, SD 2.x and SDXL, and models with their UNet"
+SUPPORTED = "SD 1.x, SD 2.x, SDXL and models with their UNet"
+BLOCK_NAMES = ("input", "middle", "output")
+"""The blocks of all supported models; which of them a model has is known once it is there."""
 
 
 def architecture_of(model) -> Unet:
@@ -20,7 +22,7 @@ def architecture_of(model) -> Unet:
         raise EditError(
             "model",
             f"{type(model.model).__name__} has no UNet cross-attention, which is what prompt-to-prompt edits.",
-            f"It works with {SUPPORTED}; not with Flux, SD 3 and other transformers.",
+            f"Use {SUPPORTED}; Flux, SD 3 and other transformers don't work.",
         )
     return unet
 

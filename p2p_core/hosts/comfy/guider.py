@@ -110,7 +110,9 @@ class EditGuider(comfy.samplers.CFGGuider):
             latents [(1 + edits) * batch, channels, height, width], and the finished run with its maps and masks.
         """
         if latent_image.ndim != 4:
-            raise EditError("latent_image", "this is the latent of a video; prompt-to-prompt edits pictures.")
+            raise EditError(
+                "latent_image", "it is a video latent.", "Use one of pictures: prompt-to-prompt edits those."
+            )
         batch = len(latent_image)
         size = tuple(latent_image.shape[-2:])
         run = Run(self.edit, self.architecture, batch, size, self.trajectory, self.keep_maps)
@@ -159,9 +161,9 @@ class EditGuider(comfy.samplers.CFGGuider):
         if not run.called and any(map(run.concerns, self.architecture.layers)):
             raise EditError(
                 "model",
-                "it was sampled, but never asked for its patched attention, so nothing could be edited. Nodes that run "
-                "the model outside of ComfyUI's own code, or with a copy of the patches taken earlier, do that, such "
-                "as TensorRT or Automatic CFG with attention modifiers.",
+                "it was sampled without calling the edited attention, so nothing could be edited. This happens with "
+                "nodes that run the model outside of ComfyUI's own code or with a copy of the patches taken earlier, "
+                "such as TensorRT or Automatic CFG with attention modifiers.",
                 "Take them out.",
             )
         if note := run.note():

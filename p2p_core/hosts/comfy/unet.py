@@ -102,7 +102,7 @@ def _transformers(model, path: str, block) -> Iterator[comfy_attention.BasicTran
                         "model",
                         f"another node has put a {type(found).__name__} in the place of {name}, where prompt-to-prompt "
                         "looks for attention.",
-                        "Take that node out of the model that goes in here.",
+                        "Take that node out of the model's path to this one.",
                     )
                 yield own
 
@@ -124,13 +124,13 @@ def _context_width(model) -> int:
 
 # What packs do to attention that can't be edited any more, by what comes of it. README has the same table.
 _REARRANGED = (
-    "HyperTile and MSW-MSA cut self-attention into tiles, attention-couple and regional-prompt nodes multiply "
-    "cross-attention, TiledDiffusion does both unless its tile_batch_size is 1, context windows take some of a batch "
+    "HyperTile and MSW-MSA cut self-attention into tiles. Attention-couple and regional-prompt nodes multiply "
+    "cross-attention. TiledDiffusion does both unless its tile_batch_size is 1. Context windows take part of a batch "
     "at a time."
 )
-_MERGED = "TomePatchModel and its like merge them, each picture's in its own way."
+_MERGED = "TomePatchModel and similar nodes merge them, in a different way for each picture."
 _OWN_PROMPTS = "Attention couple and other regional-prompt nodes do that."
-_TAKE_OUT = "Take it out of the model that goes into this sampler"
+_TAKE_OUT = "Take it out of the model's path to this sampler"
 
 
 class AttentionPatch:
@@ -219,7 +219,7 @@ class AttentionPatch:
         if torch.equal(heard, deaf):
             raise EditError(
                 "model",
-                f"cross-attention of block {call.layer.name}: another node on this model puts prompts of its own in "
-                f"the place of the edit's. {_OWN_PROMPTS}",
+                f"in the cross-attention of block {call.layer.name}, another node on this model replaces the edit's "
+                f"prompts by prompts of its own. {_OWN_PROMPTS}",
                 f"{_TAKE_OUT}.",
             )
