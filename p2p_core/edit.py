@@ -12,6 +12,7 @@ from .alignment import Alignment, align
 from .blend import LocalBlend
 from .errors import EditError
 from .layers import Layer
+from .picture import RealPicture
 from .schedule import InjectSchedule, Window
 from .tokens import Prompt, find_words
 from .words import split_phrases
@@ -55,10 +56,14 @@ class Edit:
     """A source prompt and one or more edits of it. Every method returns a new Edit.
 
     Settings apply to the variants added so far; one that is added later starts from the defaults.
+
+    Attributes:
+        picture: how all variants are held to a real picture; None where the source is drawn from its prompt.
     """
 
     source: Prompt
     variants: tuple[Variant, ...] = ()
+    picture: RealPicture | None = None
 
     def add(self, prompt: Prompt, mode: str = "auto") -> Edit:
         """One more edited prompt.
@@ -156,9 +161,22 @@ class Edit:
             variants.append(variant)
         return replace(self, variants=tuple(variants))
 
+    def real_picture(
+        self, fidelity: float = 1.0, source_cfg: float = 0.0, noise: str = "fresh", release: float = 0.0
+    ) -> Edit:
+        """Edits of a real picture, which the run is given; see RealPicture.
+
+        Raises:
+            EditError: a value out of range or unknown.
+        """
+        return replace(self, picture=RealPicture(fidelity, source_cfg, noise, release))
+
     def on(self, layers: Sequence[Layer]) -> Edit:
         """The edit as it is meant for a model with these layers; see InjectSchedule.on."""
         variants = (replace(variant, schedule=variant.schedule.on(layers)) for variant in self.variants)
+        if self.picture is not None and not self.source.text.strip():
+            # Of a picture nobody described, no word's attention means anything: not even where the text ends.
+            variants = (replace(one, alignment=replace(one.alignment, links=())) for one in variants)
         return replace(self, variants=tuple(variants))
 
     def why_nothing(self, layers: Sequence[Layer], steps: int) -> str:
