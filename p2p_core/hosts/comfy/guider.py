@@ -116,7 +116,9 @@ class EditGuider(comfy.samplers.CFGGuider):
         """
         if latent_image.ndim != 4:
             raise EditError(
-                "latent_image", "it is a video latent.", "Use one of pictures: prompt-to-prompt edits those."
+                "latent_image",
+                "it is a video latent.",
+                "Use a latent of pictures: those are what prompt-to-prompt edits.",
             )
         batch = len(latent_image)
         size = tuple(latent_image.shape[-2:])
