@@ -17,7 +17,10 @@ def guider_inputs(edit: str = "What to edit: from PromptPairAlign, through any o
 
 
 def latent_input() -> io.Latent.Input:
-    return io.Latent.Input("latent_image", tooltip="Where to start: empty, or a picture with denoise below 1.")
+    return io.Latent.Input(
+        "latent_image",
+        tooltip="Where to start: empty, a picture with denoise below 1, or with P2PRealPicture the picture to edit.",
+    )
 
 
 def trial_inputs() -> list:

@@ -29,7 +29,10 @@ class PromptPairAlign(io.ComfyNode):
                     "source_prompt",
                     multiline=True,
                     dynamic_prompts=True,
-                    tooltip="The picture as it is. Weights (word:1.2), embeddings and long prompts work as always.",
+                    tooltip=(
+                        "The picture as it is. Weights (word:1.2), embeddings and long prompts work as always. With "
+                        "P2PRealPicture it may be empty."
+                    ),
                 ),
                 io.String.Input(
                     "edit_prompt",
