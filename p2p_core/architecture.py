@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .layers import Layer, blend_level
+from .schedule import JOINT, InjectSchedule
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,11 @@ class Architecture:
     pixels: int
     prompt_length: int
     blend_blocks: tuple[str, ...] = ()
+
+    @property
+    def schedule(self) -> InjectSchedule:
+        """That of edits that have none of their own."""
+        return JOINT if any(layer.kind == "joint" for layer in self.layers) else InjectSchedule()
 
     def blend_layers(self, height: int, width: int) -> Sequence[Layer]:
         """The layers whose maps of the words make the blend masks of a latent of this size."""

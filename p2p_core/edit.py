@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from .alignment import Alignment, align
+from .architecture import Architecture
 from .blend import LocalBlend
 from .errors import EditError
 from .layers import Layer
@@ -32,11 +33,14 @@ class Reweight:
 
 @dataclass(frozen=True)
 class Variant:
-    """One edited prompt and how it is made from the source."""
+    """One edited prompt and how it is made from the source.
+
+    `schedule`: None is the architecture's own.
+    """
 
     prompt: Prompt
     alignment: Alignment
-    schedule: InjectSchedule = InjectSchedule()
+    schedule: InjectSchedule | None = None
     reweights: tuple[Reweight, ...] = ()
     blend: LocalBlend | None = None
 
@@ -154,13 +158,14 @@ class Edit:
             variants.append(variant)
         return replace(self, variants=tuple(variants))
 
-    def on(self, layers: Sequence[Layer]) -> Edit:
-        """The edit as it is meant for a model with these layers; see InjectSchedule.on."""
-        variants = (replace(variant, schedule=variant.schedule.on(layers)) for variant in self.variants)
+    def on(self, architecture: Architecture) -> Edit:
+        """The edit as it is meant for such a model, each variant with a schedule; see InjectSchedule.on."""
+        layers, own = architecture.layers, architecture.schedule
+        variants = (replace(variant, schedule=(variant.schedule or own).on(layers)) for variant in self.variants)
         return replace(self, variants=tuple(variants))
 
     def why_nothing(self, layers: Sequence[Layer], steps: int) -> str:
-        """Why a run of so many steps edited nothing, a sentence. The edit is one that is `on` these layers."""
+        """Why a run of so many steps edited nothing, a sentence. The edit is one that is `on` its model."""
         schedules = [variant.schedule for variant in self.variants]
         if not any(schedule.cross_strength or schedule.self_strength for schedule in schedules):
             return "its strengths are 0, and no word is reweighted."

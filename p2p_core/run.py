@@ -57,7 +57,7 @@ class Run:
         keep_maps: bool = False,
         recorded: Recorded | None = None,
     ):
-        self.edit = edit.on(architecture.layers)
+        self.edit = edit.on(architecture)
         self.architecture = architecture
         self.rows = Rows(len(edit.variants), batch, trajectory, recorded is not None)
         self.size = size

@@ -60,7 +60,7 @@ DEFAULTS = {
         "self_strength": 1.0,
         "ramp": "constant",
         "self_layers": "half",
-        "self_mode": "map",
+        "self_mode": "auto",
         "blocks": "",
         "word_windows": "",
     },
@@ -71,7 +71,7 @@ CHOICES = {
     ("PromptPairAlign", "mode"): ["auto", "replace", "refine", "sequence"],
     ("AttentionInjectSchedule", "ramp"): ["constant", "linear", "cosine"],
     ("AttentionInjectSchedule", "self_layers"): ["all", "half", "quarter"],
-    ("AttentionInjectSchedule", "self_mode"): ["map", "key_value", "output"],
+    ("AttentionInjectSchedule", "self_mode"): ["map", "key_value", "output", "layout", "auto"],
     ("P2PSampler", "trajectory"): ["dual", "shared"],
 }
 

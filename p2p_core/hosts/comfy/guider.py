@@ -69,7 +69,7 @@ class EditGuider(comfy.samplers.CFGGuider):
     ):
         super().__init__(model)
         self.architecture = architecture_of(model)
-        self.edit = edit.on(self.architecture.layers)
+        self.edit = edit.on(self.architecture)
         self.trajectory = trajectory
         self.keep_maps = keep_maps
         stack = self.architecture.stack
