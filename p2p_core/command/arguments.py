@@ -16,7 +16,7 @@ from ..rows import TRAJECTORIES
 from ..schedule import RAMPS, SELF_LAYERS, SELF_MODES, InjectSchedule, Window, parse_word_windows
 from .workflow import Values
 
-# What AttentionInjectSchedule takes: the ends of its windows, and what InjectSchedule has under the same name.
+# What AttentionInjectSchedule takes beside texts: its windows' ends, and what InjectSchedule has as it is given.
 _ENDS = ("cross_start", "cross_end", "self_start", "self_end")
 _SETTINGS = ("cross_strength", "self_strength", "ramp", "self_layers", "self_mode")
 
@@ -103,10 +103,11 @@ def as_nodes(options: argparse.Namespace) -> tuple[dict[str, Values], list[tuple
     """The same edit as the inputs of nodes: by types of node, and of the nodes that are there only if asked for."""
     given = vars(options)
     sampling = {name: given[name] for name in ("seed", "steps", "cfg", "sampler_name", "scheduler")}
-    schedule = {name: given[name] for name in (*_ENDS, *_SETTINGS)}
+    schedule = {name: given[name] for name in (*_ENDS, *_SETTINGS, "blocks")}
+    schedule["word_windows"] = "\n".join(options.word_windows)
     values = {
         "PromptPairAlign": {name: given[name] for name in ("source_prompt", "edit_prompt", "mode")},
-        "AttentionInjectSchedule": {**schedule, "word_windows": "\n".join(options.word_windows)},
+        "AttentionInjectSchedule": schedule,
         "CLIPTextEncode": {"text": options.negative},
         "EmptyLatentImage": {"width": options.width, "height": options.height},
         "P2PSampler": {**sampling, "trajectory": options.trajectory},

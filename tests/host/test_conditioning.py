@@ -92,7 +92,7 @@ def test_a_negative_area_leaves_the_edit_where_it_is(shared):
     negative = nodes.ConditioningSetArea().append(NEGATIVE, 64, 128, 64, 0, 1.0)[0] + NEGATIVE
     latents, _ = run_of(edit, negative=negative)
     assert list(shared) == [False]
-    assert_same(latents[:1], plain(edit.source.encoding, negative))
+    assert_same(latents[:1], plain(edit.source.encoding, negative=negative))
 
 
 def test_words_that_only_have_an_area_make_no_blend_mask():

@@ -216,7 +216,7 @@ def test_maps_are_kept_only_when_asked_for(monkeypatch):
     maps = finished.maps()
     assert calls
     cat = maps.source.of(maps.source.prompt.find("cat")[0])
-    dog = maps.edits[0].of(maps.edits[0].prompt.find("dog")[0])
+    dog = maps.variants[0].of(maps.variants[0].prompt.find("dog")[0])
     assert cat.shape == dog.shape == (1, 16, 16)
     everything = maps.source.of(maps.source.positions)
     assert (everything > 0).all() and (everything <= 1 + 1e-5).all() and (cat <= everything).all()

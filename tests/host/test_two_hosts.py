@@ -191,7 +191,7 @@ def test_every_sampler_that_both_have_is_the_same(pipes, sampler):
 def test_the_maps_are_the_same(pipes):
     edit = small_models.edit_of()
     _, run, engine = compare(pipes["sd1"], "sd1", edit, keep_maps=True)
-    for mine, theirs in zip((run.maps().source, *run.maps().edits), (engine.maps().source, *engine.maps().edits)):
+    for mine, theirs in zip((run.maps().source, *run.maps().variants), (engine.maps().source, *engine.maps().variants)):
         assert list(mine.blocks) == list(theirs.blocks)
         assert all(torch.allclose(mine.blocks[name], theirs.blocks[name], atol=1e-6) for name in mine.blocks)
 

@@ -37,7 +37,8 @@ from prompt_to_prompt.p2p_core.alignment import MODES, align
 from prompt_to_prompt.p2p_core.errors import EditError
 from prompt_to_prompt.p2p_core.hosts.comfy import encode, load_demo
 from prompt_to_prompt.p2p_core.schedule import RAMPS, Window, parse_word_windows
-from prompt_to_prompt.p2p_core.tokens import Prompt, Token, letters
+from prompt_to_prompt.p2p_core.tokens import Prompt, Stream, Token
+from prompt_to_prompt.p2p_core.words import letters
 from safetensors.torch import save_file
 
 # -- prompts ----------------------------------------------------------------------------------------
@@ -181,13 +182,14 @@ def encoded(text: str) -> Prompt:
 
 def in_words(prompt: Prompt) -> Prompt:
     """The prompt with one token for each word, in chunks of 77: all that can be known without the encoder."""
-    room = prompt.chunk - 2
-    text = [Token(word.text, "text", word.text, number) for number, word in enumerate(prompt.words())]
+    (stream,) = prompt.streams
+    room = stream.chunk - 2
+    text = [Token(word.text, "text", word.text, number) for number, word in enumerate(prompt.words)]
     tokens = []
     for first in range(0, max(len(text), 1), room):
         here = text[first : first + room]
         tokens += [Token(0, "start"), *here, Token(1, "end"), *[Token(1, "pad")] * (room - len(here))]
-    return Prompt(prompt.text, tuple(tokens), prompt.chunk)
+    return Prompt(prompt.text, (Stream(tuple(tokens), stream.chunk),))
 
 
 def links(source: Prompt, edit: Prompt, mode: str) -> dict[str, list] | None:
@@ -209,8 +211,8 @@ def pair(source: str, edit: str) -> dict:
     return {
         "source": source,
         "edit": edit,
-        "source_words": " ".join(word.text for word in old.words()),  # no word has a blank in it
-        "edit_words": " ".join(word.text for word in new.words()),
+        "source_words": " ".join(word.text for word in old.words),  # no word has a blank in it
+        "edit_words": " ".join(word.text for word in new.words),
         **{mode: links(old, new, mode) for mode in MODES},
     }
 

@@ -12,6 +12,7 @@ from bootstrap import CHECKOUT
 from PIL import Image
 from prompt_to_prompt.p2p_core.command import run as command
 from prompt_to_prompt.p2p_core.command import workflow
+from prompt_to_prompt.p2p_core.command.arguments import as_nodes, parser
 from prompt_to_prompt.p2p_core.command.workflow import as_prompt, edit_workflow
 
 from support.small_pipelines import small_pipeline
@@ -110,6 +111,15 @@ def test_every_link_of_a_workflow_with_more_nodes_holds():
         passed.append(prompt[at]["class_type"])
         at = prompt[at]["inputs"].get("edit", [None])[0]
     assert passed == ["AttentionInjectSchedule", "AttentionLocalBlend", "AttentionReweight", "PromptPairAlign"]
+
+
+def test_every_setting_of_an_edit_gets_into_its_workflow():
+    options = ["--source_words", "cat", "--reweight", "dog", "2", "--blocks", "middle", "--word_windows", "dog: 0-0.3"]
+    values, inserted = as_nodes(parser().parse_args([SOURCE, EDIT, *options]))
+    contract = json.loads((CHECKOUT / "tests/host/node_contract.json").read_text(encoding="utf-8"))
+    for node, given in [("AttentionInjectSchedule", values["AttentionInjectSchedule"]), *inserted]:
+        assert set(given) == set(contract[node]["inputs"]) - {"edit", "mask"}
+    assert values["AttentionInjectSchedule"]["blocks"] == "middle"
 
 
 def test_the_template_is_what_the_api_form_says():

@@ -155,8 +155,8 @@ def recorded(reweights=(), **more) -> Run:
 
 def test_maps_are_kept_of_all_words_when_asked_for():
     maps = recorded(keep_maps=True).maps()
-    assert maps.source.positions == maps.edits[0].positions == (0, 1, 2, 3)
-    torch.testing.assert_close(maps.source.of((2,)), maps.edits[0].of((2,)))  # the dog has the cat's
+    assert maps.source.positions == maps.variants[0].positions == (0, 1, 2, 3)
+    torch.testing.assert_close(maps.source.of((2,)), maps.variants[0].of((2,)))  # the dog has the cat's
 
 
 def test_maps_are_never_computed_when_nobody_asks():
@@ -169,7 +169,7 @@ def test_maps_are_never_computed_when_nobody_asks():
 def test_a_words_weight_does_not_move_its_map():
     """A negative one would turn its place inside out."""
     plain, weighted = (recorded(r, keep_maps=True).maps() for r in ((), (Reweight("dog", (2,), -5.0),)))
-    assert torch.equal(plain.edits[0].blocks["output:3"], weighted.edits[0].blocks["output:3"])
+    assert torch.equal(plain.variants[0].blocks["output:3"], weighted.variants[0].blocks["output:3"])
 
 
 def test_a_blend_keeps_the_maps_of_its_own_words():

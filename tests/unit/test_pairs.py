@@ -16,12 +16,12 @@ PAIRS = make_pairs.read("pairs")["pairs"]
 
 def is_spelled(prompt: Prompt) -> bool:
     """Whether the encoder has more than one token for a word."""
-    return any(len(word.positions) > 1 for word in prompt.words())
+    return any(len(word.positions) > 1 for word in prompt.words)
 
 
 def in_pieces(text: str, prompt: Prompt) -> bool:
     """Whether words in parentheses may have gone to the next chunk together, and left padding in this one."""
-    return "(" in text and len(prompt) > prompt.chunk
+    return "(" in text and len(prompt) > prompt.streams[0].chunk
 
 
 def test_the_cases_are_many_and_of_all_kinds():

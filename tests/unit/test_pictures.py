@@ -22,7 +22,7 @@ from prompt_to_prompt.p2p_core.show.sheets import (
     sweep_sheet,
 )
 from prompt_to_prompt.p2p_core.show.word_heat import word_heat
-from prompt_to_prompt.p2p_core.tokens import Prompt, Token
+from prompt_to_prompt.p2p_core.tokens import Prompt, Stream, Token
 
 WORDS = [(word, False) for word in ["a", "very", "long", "caption,", "that", "never", "ends", "and", "goes", "on"]]
 
@@ -113,14 +113,14 @@ def test_letters_that_no_font_has(monkeypatch, caplog):
 
 def kept(text: str, batch: int) -> PromptMaps:
     words = [Token(i, "text", word, i) for i, word in enumerate(text.split())]
-    prompt = Prompt(text, tuple(words), chunk=len(words))
+    prompt = Prompt(text, (Stream(tuple(words), len(words)),))
     maps = torch.rand(batch, len(words), 4, 4)
     return PromptMaps(prompt, tuple(range(len(words))), {"middle:0": maps}, {"middle:0": 1})
 
 
 @pytest.fixture
 def maps() -> AttentionMaps:
-    return AttentionMaps(kept("a cat , resting", 2), (kept("a dog , resting", 2), kept("a fox", 2)), (8, 8))
+    return AttentionMaps(kept("a cat , resting", 2), (kept("a dog , resting", 2), kept("a fox", 2)), (64, 64))
 
 
 def test_a_heat_picture_for_each_edit_with_the_word_and_each_of_the_batch(maps):
@@ -140,7 +140,7 @@ def test_layers_count_the_words_of_a_prompt_with_its_marks(maps):
     ]
     assert [of["image"] for of in described[:2]] == [0, 1]
     assert {of["top"] for of in described} == {
-        max(float(m.blocks["middle:0"].max()) for m in (maps.source, *maps.edits))
+        max(float(m.blocks["middle:0"].max()) for m in (maps.source, *maps.variants))
     }
     assert all(layer.shape == (16, 16, 4) for _, layer in word_layers(maps, (16, 16)))
 

@@ -187,7 +187,7 @@ def test_maps_and_a_local_blend():
     kept = run.maps()
     for name, (cat, dog) in of_words.items():
         tolerance = {"rtol": 0, "atol": 5e-7}  # kept in float32
-        for prompt_maps, phrase, expected in ((kept.source, "cat", cat), (kept.edits[0], "dog", dog)):
+        for prompt_maps, phrase, expected in ((kept.source, "cat", cat), (kept.variants[0], "dog", dog)):
             made = prompt_maps.of(prompt_maps.prompt.find(phrase)[0], name)
             torch.testing.assert_close(made.double(), expected.reshape(1, *SIZE), **tolerance)
 
