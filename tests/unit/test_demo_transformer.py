@@ -8,6 +8,7 @@ import comfy.ops
 import pytest
 import torch
 from comfy.ldm.flux.model import Flux
+from prompt_to_prompt.nodes.demo_model import P2PDemoModel
 from prompt_to_prompt.p2p_core.demo import fit, flow, modules, train
 from prompt_to_prompt.p2p_core.demo.transformer import (
     CONFIG,
@@ -21,7 +22,6 @@ from prompt_to_prompt.p2p_core.demo.transformer import (
     save_transformer,
 )
 from prompt_to_prompt.p2p_core.demo.words import PADDED, tokenize
-from prompt_to_prompt.p2p_core.hosts.comfy import load_demo
 
 SMALL = CONFIG | {"hidden_size": 48, "num_heads": 2, "axes_dim": [8, 8, 8], "depth": 1, "depth_single_blocks": 1}
 
@@ -82,7 +82,7 @@ def test_starts_as_zero_and_learns():
 def test_text_is_what_comfyui_s_clip_gives():
     captions = ["", "a smiling fox wearing a hat sitting on a red car in the snow"]
     _, text, _ = modules.load()
-    _, clip, _ = load_demo()
+    clip = P2PDemoModel.execute().result[1]
     tokens = torch.tensor([tokenize(caption) for caption in captions])
     hidden = text(tokens).last_hidden_state
     pooled = modules.pooled(hidden, tokens)
