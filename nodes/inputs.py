@@ -10,7 +10,7 @@ from .schema import P2PEdit
 def guider_inputs(edit: str = "What to edit: from PromptPairAlign, through any of the pack's nodes.") -> list:
     """`edit` is the tooltip of that input."""
     return [
-        io.Model.Input("model", tooltip="SD 1.x, SD 2.x or SDXL, with any LoRA and most patches."),
+        io.Model.Input("model", tooltip="SD 1.x, SD 2.x, SDXL, SD 3.x or Flux.1, with any LoRA and most patches."),
         P2PEdit.Input("edit", tooltip=edit),
         io.Conditioning.Input("negative", tooltip="What no picture shall have, source or edit."),
     ]

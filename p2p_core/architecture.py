@@ -20,6 +20,7 @@ class Architecture:
         prompt_length: positions of an ordinary prompt, for reports.
         blend_blocks: names of the blocks whose maps make blend masks, where they are known; empty chooses
             by resolution.
+        pads: whether prompts of different lengths are filled up with hidden positions; else they are tiled.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Architecture:
     pixels: int
     prompt_length: int
     blend_blocks: tuple[str, ...] = ()
+    pads: bool = False
 
     @property
     def schedule(self) -> InjectSchedule:

@@ -44,6 +44,11 @@ class Variant:
     reweights: tuple[Reweight, ...] = ()
     blend: LocalBlend | None = None
 
+    def lengthened(self, length: int) -> Variant:
+        """With hidden positions after those of its prompt and of the source's, `length` in all."""
+        alignment = replace(self.alignment, source_length=length, edit_length=length)
+        return replace(self, prompt=self.prompt.lengthened(length), alignment=alignment)
+
     def weights(self, step: int, steps: int) -> list[float]:
         """The product of all scales at a step for each of the edit's tokens; 1 where there is none."""
         weights = [1.0] * len(self.prompt)
@@ -159,10 +164,14 @@ class Edit:
         return replace(self, variants=tuple(variants))
 
     def on(self, architecture: Architecture) -> Edit:
-        """The edit as it is meant for such a model, each variant with a schedule; see InjectSchedule.on."""
+        """The edit as it is meant for such a model: each variant with a schedule (see InjectSchedule.on), and all
+        prompts of one length where the architecture fills them up."""
         layers, own = architecture.layers, architecture.schedule
-        variants = (replace(variant, schedule=(variant.schedule or own).on(layers)) for variant in self.variants)
-        return replace(self, variants=tuple(variants))
+        variants = [replace(variant, schedule=(variant.schedule or own).on(layers)) for variant in self.variants]
+        if not architecture.pads:
+            return replace(self, variants=tuple(variants))
+        length = max(map(len, (self.source, *self._prompts)))
+        return Edit(self.source.lengthened(length), tuple(variant.lengthened(length) for variant in variants))
 
     def why_nothing(self, layers: Sequence[Layer], steps: int) -> str:
         """Why a run of so many steps edited nothing, a sentence. The edit is one that is `on` its model."""
