@@ -45,7 +45,7 @@ CONTRACT = {
         ["trajectory", "source", "edited"],
         ["source", "edited", "maps", "blend_mask"],
     ),
-    "P2PDemoModel": ([], [], ["model", "clip", "vae"]),
+    "P2PDemoModel": ([], ["architecture"], ["model", "clip", "vae"]),
 }
 
 DEFAULTS = {
@@ -65,6 +65,7 @@ DEFAULTS = {
         "word_windows": "",
     },
     "P2PSampler": {"steps": 30, "cfg": 7.5, "denoise": 1.0, "trajectory": "dual"},
+    "P2PDemoModel": {"architecture": "unet"},
 }
 
 CHOICES = {
@@ -73,6 +74,7 @@ CHOICES = {
     ("AttentionInjectSchedule", "self_layers"): ["all", "half", "quarter"],
     ("AttentionInjectSchedule", "self_mode"): ["map", "key_value", "output", "layout", "auto"],
     ("P2PSampler", "trajectory"): ["dual", "shared"],
+    ("P2PDemoModel", "architecture"): ["unet", "transformer"],
 }
 
 
