@@ -19,8 +19,8 @@ class P2PAttentionMaps(io.ComfyNode):
             node_id="P2PAttentionMaps",
             display_name="Attention Maps (P2P)",
             description=(
-                "Where each word of a prompt looks: its cross-attention, averaged over steps, heads and layers, as "
-                "labelled heat maps and as masks."
+                "Shows where each word of a prompt looks: its cross-attention, averaged over steps, heads and layers, "
+                "as labelled heat maps and as masks."
             ),
             search_aliases=["heat map", "cross attention", "daam"],
             inputs=[
@@ -29,7 +29,7 @@ class P2PAttentionMaps(io.ComfyNode):
                     "words",
                     default="",
                     tooltip=(
-                        "Words or phrases, separated by commas: a heat map for each. Empty is every word. cat#2 is "
+                        "Words or phrases, separated by commas. Each gets a heat map; empty means every word. cat#2 is "
                         "the second cat, [5] is token 5."
                     ),
                 ),
@@ -37,29 +37,31 @@ class P2PAttentionMaps(io.ComfyNode):
                     "prompt",
                     options=list(PROMPTS),
                     default="source",
-                    tooltip="Whose words: the source's or the edit's.",
+                    tooltip="Whose words to show: the source prompt's or the edited prompt's.",
                 ),
                 io.Image.Input(
-                    "image", optional=True, tooltip="The decoded source or edited pictures, to lay the heat over."
+                    "image",
+                    optional=True,
+                    tooltip="The decoded source or edited pictures, over which the heat is drawn.",
                 ),
                 io.String.Input(
                     "layers",
                     default="",
                     optional=True,
                     tooltip=(
-                        "Blocks that are averaged, as 'input, middle, output:3-5'. Empty is all, 'each' is a heat map "
-                        "for every block."
+                        "Blocks to average, such as 'input, middle, output:3-5'. Empty means all, 'each' makes a heat "
+                        "map for every block."
                     ),
                 ),
             ],
             outputs=[
                 io.Image.Output(
-                    "heatmaps", display_name="heatmaps", tooltip="A labelled picture for each word, all in one scale."
+                    "heatmaps", display_name="heatmaps", tooltip="A labelled picture for each word, all on one scale."
                 ),
                 io.Mask.Output(
                     "masks",
                     display_name="masks",
-                    tooltip="The same as masks, each from 0 to 1 at its own strongest place.",
+                    tooltip="The same maps as masks, each scaled to be 1 at its strongest place.",
                 ),
             ],
         )
@@ -68,13 +70,14 @@ class P2PAttentionMaps(io.ComfyNode):
     @checked
     def execute(cls, maps, words, prompt, image=None, layers="") -> io.NodeOutput:
         if maps is None:
-            raise EditError(NOT_KEPT)
+            raise EditError(*NOT_KEPT)
         heats = word_heat(maps, words, prompt == "edited", layers)
         size = tuple(image.shape[1:3]) if image is not None else maps.size
         return io.NodeOutput(to_tensor(heat_pictures(maps, heats, size, image)), heat_masks(heats, size))
 
 
 NOT_KEPT = (
-    "maps is empty: P2PSampler keeps maps only where its maps output is connected, and its last run was before. "
-    "Change its seed, or any other of its inputs, and queue again."
+    "maps",
+    "it is empty: P2PSampler keeps maps only while its maps output is connected, and its last run was before that.",
+    "Change its seed, or any other of its inputs, and queue again.",
 )

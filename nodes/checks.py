@@ -3,10 +3,23 @@
 import functools
 import inspect
 import math
+import re
 
 from comfy_api.latest import io
 
 from ..p2p_core.errors import EditError
+
+INPUT_OF = {
+    "cross_start": "AttentionInjectSchedule",
+    "cross_end": "AttentionInjectSchedule",
+    "self_start": "AttentionInjectSchedule",
+    "self_end": "AttentionInjectSchedule",
+    "self_layers": "AttentionInjectSchedule",
+    "blocks": "AttentionInjectSchedule",
+    "source_words": "AttentionLocalBlend",
+    "edit_words": "AttentionLocalBlend",
+}
+"""Where the inputs are that another node can find fault with, once the model or the picture is known."""
 
 # Inputs that may arrive empty: their nodes say why, better than is known here.
 _MAY_BE_EMPTY = ("clip", "maps")
@@ -16,10 +29,10 @@ def checked(execute):
     """A node's `execute`, which runs only if each input is of the kind that the node's schema asks for.
 
     ComfyUI 0.3.75 looks at numbers' ranges and at what links come from, and lets the rest through: a choice that is
-    none of the offered, NaN, and in an API workflow "6" where ["6", 0] was meant.
+    not offered, NaN, and in an API workflow "6" where ["6", 0] was meant.
 
     Raises:
-        EditError: names the input.
+        EditError: names the input, and where it is to be found if it is another node's.
     """
 
     @functools.wraps(execute)
@@ -29,27 +42,40 @@ def checked(execute):
         for declared in cls.define_schema().inputs:
             if declared.id in given:
                 _check(declared, given[declared.id])
-        return execute(cls, *args, **kwargs)
+        try:
+            return execute(cls, *args, **kwargs)
+        except EditError as error:
+            if where := _elsewhere(error.input, {declared.id for declared in cls.define_schema().inputs}):
+                raise EditError(error.input, error.problem, f"{error.remedy} ({where})".strip()) from error
+            raise
 
     return look_first
+
+
+def _elsewhere(inputs: str, own: set[str]) -> str:
+    """On which nodes the inputs of an error are, a sentence; empty where they are the failing node's own."""
+    names = [name for name in re.split(r" and | or ", inputs) if name in INPUT_OF and name not in own]
+    nodes = " and ".join(dict.fromkeys(INPUT_OF[name] for name in names))
+    return f"{' and '.join(names)} {'is an input' if len(names) == 1 else 'are inputs'} of {nodes}." if names else ""
 
 
 def _check(declared, value) -> None:
     name = declared.id
     if isinstance(declared, io.Combo.Input):
         if value not in declared.options:
-            raise EditError(f"{name}: '{value}' is none of {', '.join(declared.options)}.")
+            raise EditError(name, f"'{value}' is not one of: {', '.join(declared.options)}.")
     elif isinstance(declared, io.Float.Input):
         if not math.isfinite(value):
-            raise EditError(f"{name} is {value}: it has to be a number.")
+            raise EditError(name, f"{value} is not a finite number.")
     elif isinstance(declared, (io.String.Input, io.Int.Input)):
         return
     elif value is None and not declared.optional and name not in _MAY_BE_EMPTY:
-        raise EditError(f"{name} is empty: nothing comes out of the node that it is connected to.")
+        raise EditError(name, "it is empty: nothing comes out of the node that it is connected to.")
     elif _is_written(value):
         raise EditError(
-            f"{name}: {value!r} is written where a connection belongs, which in an API workflow is "
-            'the other node\'s id with the number of its output, as ["6", 0].'
+            name,
+            f"{value!r} is written where a connection belongs.",
+            'In an API workflow a connection is the other node\'s id with the number of its output, such as ["6", 0].',
         )
 
 

@@ -9,26 +9,27 @@ from ..p2p_core.show.heat import word_layers
 from ..p2p_core.show.pictures import to_tensor
 from ..p2p_core.show.sheets import comparison_sheet
 from .checks import checked
+from .report import reported
 from .schema import P2PEdit, P2PMaps, schema
 
 
 class P2PCompare(io.ComfyNode):
     """Shows source and edits with what differs between them.
 
-    The sheet is an ordinary IMAGE output. Besides, the canvas gets in `ui` (all of them lists; FILE
-    is {"filename", "subfolder", "type"}, for /view):
+    The sheet is an ordinary IMAGE output. Besides, the canvas gets a report named `p2p_compare` (see `reported`)
+    with lists under these names; FILE is {"filename", "subfolder", "type"}, for /view:
 
-    p2p_source      a FILE for each image of the source
-    p2p_edited      a FILE for each edited image: those of edit 1, then those of edit 2, ...
-    p2p_difference  a FILE for each edited image: heat colours, where it differs from its source
-    p2p_scale       one number: the difference, from 0 to 1, that the brightest colour stands for
-    p2p_prompts     {"text", "words": [{"text", "changed"}]} of the source, then of each edit;
-                    empty where neither edit nor maps are connected
-    p2p_heat        {"prompt", "word", "image", "file", "top"}: a FILE with the map of
-                    p2p_prompts[prompt].words[word] in image `image` of that prompt's batch, as PNG with
-                    transparency to lay over the picture; `top` is the number from 0 to 1 that the
-                    brightest colour stands for, one for all; empty where maps is not connected. Marks
-                    such as commas have none.
+    source      a FILE for each image of the source
+    edited      a FILE for each edited image: those of edit 1, then those of edit 2, ...
+    difference  a FILE for each edited image: heat colours, where it differs from its source
+    scale       one number: the difference, from 0 to 1, that the brightest colour stands for
+    prompts     {"text", "words": [{"text", "changed"}]} of the source, then of each edit;
+                empty where neither edit nor maps are connected
+    heat        {"prompt", "word", "image", "file", "top"}: a FILE with the map of
+                prompts[prompt].words[word] in image `image` of that prompt's batch, as PNG with
+                transparency to lay over the picture; `top` is the number from 0 to 1 that the
+                brightest colour stands for, one for all; empty where maps is not connected. Marks
+                such as commas have none.
     """
 
     @classmethod
@@ -38,18 +39,22 @@ class P2PCompare(io.ComfyNode):
             display_name="P2P Compare",
             description=(
                 "Shows source and edits side by side: the prompts as captions with the changed words marked, and "
-                "where the pictures differ. With maps, point at a word to see where it is."
+                "where the pictures differ. If maps is connected, point at a word to see where it is."
             ),
             search_aliases=["before after", "side by side", "difference"],
             inputs=[
                 io.Image.Input("source", tooltip="The decoded source of P2PSampler."),
-                io.Image.Input("edited", tooltip="The decoded edits of P2PSampler, all of them: edit after edit."),
-                P2PMaps.Input("maps", optional=True, tooltip="maps of P2PSampler: shows where each word is."),
+                io.Image.Input("edited", tooltip="All decoded edits of P2PSampler, edit after edit."),
+                P2PMaps.Input("maps", optional=True, tooltip="The maps of P2PSampler, which show where each word is."),
                 P2PEdit.Input(
-                    "edit", optional=True, tooltip="The edit that was sampled, for the prompts. Not needed beside maps."
+                    "edit",
+                    optional=True,
+                    tooltip="The edit that was sampled: adds its weights, and its prompts if maps is not connected.",
                 ),
             ],
-            outputs=[io.Image.Output("comparison", display_name="comparison", tooltip="All of it as one picture.")],
+            outputs=[
+                io.Image.Output("comparison", display_name="comparison", tooltip="The whole comparison as one picture.")
+            ],
             is_output_node=True,
         )
 
@@ -61,20 +66,20 @@ class P2PCompare(io.ComfyNode):
         heats, top = difference_heat(source, edited)
         words = [changed_words(prompts[0], prompt) for prompt in prompts]
         shown = {
-            "p2p_source": _temporary(source),
-            "p2p_edited": _temporary(edited),
-            "p2p_difference": _temporary(heats),
-            "p2p_scale": [top],
-            "p2p_prompts": [
+            "source": _temporary(source),
+            "edited": _temporary(edited),
+            "difference": _temporary(heats),
+            "scale": [top],
+            "prompts": [
                 {"text": prompt.text, "words": [{"text": text, "changed": changed} for text, changed in marked]}
                 for prompt, marked in zip(prompts, words)
             ],
-            "p2p_heat": _word_heat(maps, source.shape[1:3]) if maps is not None else [],
+            "heat": _word_heat(maps, source.shape[1:3]) if maps is not None else [],
         }
         if edit is not None:
             words = [words[0], *map(with_weights, words[1:], edit.variants)]
         sheet = comparison_sheet(source, edited, heats, words, top)
-        return io.NodeOutput(to_tensor([sheet]), ui=shown)
+        return io.NodeOutput(to_tensor([sheet]), ui=reported("p2p_compare", shown))
 
 
 def _prompts(maps, edit) -> list:
@@ -86,13 +91,16 @@ def _prompts(maps, edit) -> list:
 def _check(source: torch.Tensor, edited: torch.Tensor, prompts: list, edit) -> None:
     if source.shape[1:3] != edited.shape[1:3]:
         raise EditError(
-            f"source is {source.shape[2]} x {source.shape[1]}, edited {edited.shape[2]} x {edited.shape[1]}: "
-            "decode both from the same P2PSampler."
+            "source and edited",
+            f"source is {source.shape[2]} x {source.shape[1]} pixels, but edited is {edited.shape[2]} x "
+            f"{edited.shape[1]}.",
+            "Decode both from the same P2PSampler.",
         )
     if len(edited) % len(source):
         raise EditError(
-            f"source has {len(source)} pictures and edited {len(edited)}, which is no multiple of it: connect all "
-            "pictures of the edited output of the same P2PSampler."
+            "edited",
+            f"it has {len(edited)} pictures, which is not a multiple of source's {len(source)}.",
+            "Connect all pictures of the edited output of the same P2PSampler.",
         )
     edits = len(edited) // len(source)
     counts = {"maps or edit": len(prompts) - 1} if prompts else {}
@@ -101,8 +109,10 @@ def _check(source: torch.Tensor, edited: torch.Tensor, prompts: list, edit) -> N
     for name, count in counts.items():
         if edits != count:
             raise EditError(
-                f"edited has {edits} edit{'s' if edits > 1 else ''} of each source picture, {name} {count}: "
-                "connect it from the run that made the pictures."
+                name,
+                f"edited has {edits} edit{'s' if edits > 1 else ''} of each source picture, but here there "
+                f"{'is' if count == 1 else 'are'} {count}.",
+                "Connect what belongs to the run that made the pictures.",
             )
 
 

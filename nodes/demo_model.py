@@ -14,9 +14,9 @@ class P2PDemoModel(io.ComfyNode):
             node_id="P2PDemoModel",
             display_name="Demo Model (P2P)",
             description=(
-                "The small models that come with the pack, for trying things out: drawn scenes such as 'a fox sitting "
-                "on a red car in the snow', 128 x 128 pixels. Good settings: 30 steps, dpmpp_2m, cfg 4; for the "
-                "transformer 25 steps, euler, simple, cfg 3.5."
+                "The small models that come with the pack, for trying things out. They draw scenes such as 'a fox "
+                "sitting on a red car in the snow', 128 x 128 pixels in size. Good settings: 30 steps, dpmpp_2m, cfg "
+                "4; for the transformer: 25 steps, euler, simple, cfg 3.5."
             ),
             search_aliases=["example checkpoint"],
             inputs=[
@@ -30,8 +30,12 @@ class P2PDemoModel(io.ComfyNode):
             ],
             outputs=[
                 io.Model.Output("model", display_name="model", tooltip="The model. Use a 128 x 128 EmptyLatentImage."),
-                io.Clip.Output("clip", display_name="clip", tooltip="The text encoder; warns of unknown words."),
-                io.Vae.Output("vae", display_name="vae", tooltip="The decoder and encoder of its latents."),
+                io.Clip.Output(
+                    "clip",
+                    display_name="clip",
+                    tooltip="The text encoder. It warns in the log of words that it does not know.",
+                ),
+                io.Vae.Output("vae", display_name="vae", tooltip="Encodes and decodes its latents."),
             ],
         )
 

@@ -2,7 +2,9 @@
 
 from comfy_api.latest import io
 
-from ..p2p_core.layers import parse_blocks
+from ..p2p_core.errors import EditError
+from ..p2p_core.hosts.comfy.architecture import BLOCK_NAMES
+from ..p2p_core.layers import BlockRange, parse_blocks
 from ..p2p_core.schedule import RAMPS, SELF_LAYERS, SELF_MODES, InjectSchedule, Window, parse_word_windows
 from .checks import checked
 from .inputs import fraction_input
@@ -18,22 +20,26 @@ class AttentionInjectSchedule(io.ComfyNode):
             node_id="AttentionInjectSchedule",
             display_name="Attention Inject Schedule (P2P)",
             description=(
-                "When and how strongly the edit takes the source's attention. Longer windows keep more of the "
+                "Sets when and how strongly the edit uses the source's attention. Longer windows keep more of the "
                 "source, shorter ones give the edit more freedom. Times are fractions of the steps."
             ),
             search_aliases=["attention injection", "cross replace steps", "self replace steps"],
             inputs=[
-                P2PEdit.Input("edit", tooltip="The edit to schedule, with all its edited prompts so far."),
+                P2PEdit.Input("edit", tooltip="The edit to schedule: all edited prompts that it has so far."),
                 fraction_input(
-                    "cross_start", DEFAULT.cross_window.start, "Start of cross-attention injection: where each word is."
+                    "cross_start",
+                    DEFAULT.cross_window.start,
+                    "Start of cross-attention injection, which says where each word is.",
                 ),
                 fraction_input(
                     "cross_end",
                     DEFAULT.cross_window.end,
-                    "End of cross-attention injection. Lower it to show new words more.",
+                    "End of cross-attention injection. Lower it if new words don't show enough.",
                 ),
                 fraction_input(
-                    "self_start", DEFAULT.self_window.start, "Start of self-attention injection: layout and shapes."
+                    "self_start",
+                    DEFAULT.self_window.start,
+                    "Start of self-attention injection, which holds layout and shapes.",
                 ),
                 fraction_input(
                     "self_end",
@@ -43,13 +49,13 @@ class AttentionInjectSchedule(io.ComfyNode):
                 fraction_input(
                     "cross_strength",
                     DEFAULT.cross_strength,
-                    "Part of each cross-attention map that is the source's.",
+                    "How much of each cross-attention map is the source's.",
                     True,
                 ),
                 fraction_input(
                     "self_strength",
                     DEFAULT.self_strength,
-                    "Part of each self-attention map that is the source's.",
+                    "How much of each self-attention map is the source's.",
                     True,
                 ),
                 io.Combo.Input(
@@ -58,7 +64,7 @@ class AttentionInjectSchedule(io.ComfyNode):
                     default=DEFAULT.ramp,
                     optional=True,
                     tooltip=(
-                        "How the strength falls over a window: not at all, or from 1 to 0, linearly or as a cosine."
+                        "How the strength falls over a window: not at all, or from 1 to 0 linearly or like a cosine."
                     ),
                 ),
                 io.Combo.Input(
@@ -67,8 +73,8 @@ class AttentionInjectSchedule(io.ComfyNode):
                     default=DEFAULT.self_layers,
                     optional=True,
                     tooltip=(
-                        "Layers of self-attention injection: all, or those at half or a quarter of the latent's "
-                        "resolution and coarser. Coarser layers hold the layout, finer ones the texture."
+                        "Where self-attention is injected: in all layers, or in those at half or a quarter of the "
+                        "latent's resolution and coarser. Coarse layers hold the layout, fine ones the texture."
                     ),
                 ),
                 io.Combo.Input(
@@ -86,14 +92,17 @@ class AttentionInjectSchedule(io.ComfyNode):
                     "blocks",
                     default="",
                     optional=True,
-                    tooltip="Blocks that are injected, as 'input, middle, output:3-5'. Empty is all.",
+                    tooltip="Blocks to inject, such as 'input, middle, output:3-5'. Empty means all.",
                 ),
                 io.String.Input(
                     "word_windows",
                     default="",
                     multiline=True,
                     optional=True,
-                    tooltip="A line for each word of the edited prompt with a cross window of its own: 'dog: 0.0-0.3'.",
+                    tooltip=(
+                        "Gives words of the edited prompt a cross window of their own, one line each, such as "
+                        "'dog: 0.0-0.3'."
+                    ),
                 ),
             ],
             outputs=[P2PEdit.Output("edit_out", display_name="edit", tooltip="The edit with this schedule.")],
@@ -108,8 +117,18 @@ class AttentionInjectSchedule(io.ComfyNode):
         schedule = InjectSchedule(
             cross_window=Window(cross_start, cross_end, "cross"),
             self_window=Window(self_start, self_end, "self"),
-            blocks=parse_blocks(blocks),
+            blocks=_known(parse_blocks(blocks)),
             word_windows=parse_word_windows(word_windows),
             **settings,
         )
         return io.NodeOutput(edit.schedule(schedule))
+
+
+def _known(ranges: tuple[BlockRange, ...]) -> tuple[BlockRange, ...]:
+    """`ranges`, of which each may be some model's: here no model is known yet."""
+    for some in ranges:
+        if some.block not in BLOCK_NAMES:
+            raise EditError(
+                "blocks", f"no model has a block named '{some.block}'.", f"The names are: {', '.join(BLOCK_NAMES)}."
+            )
+    return ranges

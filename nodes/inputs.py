@@ -7,25 +7,29 @@ from ..p2p_core.rows import TRAJECTORIES
 from .schema import P2PEdit
 
 
-def guider_inputs(edit: str = "What to edit: from PromptPairAlign, through any of the pack's nodes.") -> list:
+def guider_inputs(
+    edit: str = "The edit to make: from PromptPairAlign, directly or through other nodes of the pack.",
+) -> list:
     """`edit` is the tooltip of that input."""
     return [
         io.Model.Input("model", tooltip="SD 1.x, SD 2.x, SDXL, SD 3.x or Flux.1, with any LoRA and most patches."),
         P2PEdit.Input("edit", tooltip=edit),
-        io.Conditioning.Input("negative", tooltip="What no picture shall have, source or edit."),
+        io.Conditioning.Input("negative", tooltip="What to avoid, in the source and in the edits."),
     ]
 
 
 def latent_input() -> io.Latent.Input:
-    return io.Latent.Input("latent_image", tooltip="Where to start: empty, or a picture with denoise below 1.")
+    return io.Latent.Input(
+        "latent_image", tooltip="Where to start: an empty latent, or a picture with denoise below 1."
+    )
 
 
 def trial_inputs() -> list:
     """Of the nodes that sample many variants of one edit and look at the pictures."""
     return [
-        *guider_inputs("The edit that is tried, with one edited prompt."),
+        *guider_inputs("The edit to try, with a single edited prompt."),
         latent_input(),
-        io.Vae.Input("vae", tooltip="Decodes the results: they are measured and shown as pictures."),
+        io.Vae.Input("vae", tooltip="Decodes the results into pictures."),
     ]
 
 
@@ -50,14 +54,14 @@ def ksampler_inputs() -> list:
             min=0,
             max=0xFFFFFFFFFFFFFFFF,
             control_after_generate=True,
-            tooltip="The noise, shared by source and edits.",
+            tooltip="The seed of the noise, which source and edits share.",
         ),
-        io.Int.Input("steps", default=30, min=1, max=10000, tooltip="Steps of denoising."),
+        io.Int.Input("steps", default=30, min=1, max=10000, tooltip="Number of denoising steps."),
         cfg_input(),
         io.Combo.Input("sampler_name", options=SAMPLER_NAMES, tooltip="Any of ComfyUI's samplers."),
-        io.Combo.Input("scheduler", options=SCHEDULER_NAMES, tooltip="How the noise falls over the steps."),
+        io.Combo.Input("scheduler", options=SCHEDULER_NAMES, tooltip="How the noise level falls over the steps."),
         fraction_input(
-            "denoise", 1.0, "Below 1 the pictures start from latent_image. Windows count the steps that are made."
+            "denoise", 1.0, "Below 1, the pictures start from latent_image. Windows count only the steps that are made."
         ),
     ]
 
@@ -70,7 +74,7 @@ def batch_inputs() -> list:
     """How many variants are sampled together, and whether each has the source's own picture beside it."""
     return [
         trajectory_input(
-            "As in P2PSampler: whether the source has a picture of its own (dual) or the edit's (shared)."
+            "As in P2PSampler: the source's attention comes from its own picture (dual) or the edit's (shared)."
         ),
         io.Int.Input(
             "rows_at_once",
@@ -79,8 +83,8 @@ def batch_inputs() -> list:
             max=256,
             optional=True,
             tooltip=(
-                "Edited pictures that are sampled together. Fewer need less memory and take a little longer: the "
-                "source is sampled along with each lot."
+                "How many edited pictures are sampled together. Fewer need less memory but take a little longer, since "
+                "the source is sampled again with each batch."
             ),
         ),
     ]

@@ -21,8 +21,8 @@ class P2PLayerStudy(io.ComfyNode):
             node_id="P2PLayerStudy",
             display_name="Layer Study (P2P)",
             description=(
-                "Which layers matter: injects the source's attention into one group of layers at a time, and into all "
-                "but that group, and measures how far the edit moves and how much of the source it keeps."
+                "Shows which layers matter. It injects the source's attention into one group of layers at a time, and "
+                "into all but that group, and measures how far the picture moves and how much of the source it keeps."
             ),
             search_aliases=["ablation", "which layers", "blocks"],
             inputs=[
@@ -32,13 +32,13 @@ class P2PLayerStudy(io.ComfyNode):
                     "by",
                     options=list(GROUPINGS),
                     default="block",
-                    tooltip="Groups of layers: each block, the blocks of one resolution, or input, middle, output.",
+                    tooltip="How layers are grouped: by block, by resolution, or by part (input, middle and output).",
                 ),
                 io.Combo.Input(
                     "attention",
                     options=list(ATTENTIONS),
                     default="both",
-                    tooltip="Which attention is injected in all of the trials: the edit's both, or one of them.",
+                    tooltip="Which attention is injected in the trials: both kinds, or only one.",
                 ),
                 *batch_inputs(),
             ],

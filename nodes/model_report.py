@@ -17,8 +17,8 @@ class P2PModelReport(io.ComfyNode):
             node_id="P2PModelReport",
             display_name="Model Report (P2P)",
             description=(
-                "Lists every attention layer of a model: block, self or cross, tokens, heads, head size. For choosing "
-                "blocks in AttentionInjectSchedule and P2PAttentionMaps."
+                "Lists every attention layer of a model: its block, kind (self or cross), tokens, heads and head size. "
+                "Use it to choose blocks in AttentionInjectSchedule and layers in P2PAttentionMaps."
             ),
             search_aliases=["attention layers", "model info"],
             inputs=[
@@ -30,7 +30,7 @@ class P2PModelReport(io.ComfyNode):
                     max=16384,
                     step=8,
                     optional=True,
-                    tooltip="Width of the picture in pixels, for the numbers of tokens.",
+                    tooltip="Width of the picture in pixels; the numbers of tokens depend on it.",
                 ),
                 io.Int.Input(
                     "height",

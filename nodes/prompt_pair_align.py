@@ -9,6 +9,7 @@ from ..p2p_core.hosts.comfy import encode
 from ..p2p_core.hosts.comfy.conditioning import stack
 from ..p2p_core.show.alignment import describe
 from .checks import checked
+from .report import reported
 from .schema import P2PEdit, schema
 
 
@@ -20,7 +21,7 @@ class PromptPairAlign(io.ComfyNode):
             display_name="Prompt Pair Align (P2P)",
             description=(
                 "Pairs a source prompt with an edited one, token by token: what the prompts have in common keeps "
-                "its place in the picture. Chain several for several edits of one source."
+                "its place in the picture. Chain several of these nodes for several edits of one source."
             ),
             search_aliases=["edit prompt", "cross attention control"],
             inputs=[
@@ -29,22 +30,22 @@ class PromptPairAlign(io.ComfyNode):
                     "source_prompt",
                     multiline=True,
                     dynamic_prompts=True,
-                    tooltip="The picture as it is. Weights (word:1.2), embeddings and long prompts work as always.",
+                    tooltip="The picture as it is. Weights (word:1.2), embeddings and long prompts work as usual.",
                 ),
                 io.String.Input(
                     "edit_prompt",
                     multiline=True,
                     dynamic_prompts=True,
-                    tooltip="The picture as it shall be. Empty means the source prompt, for reweighting alone.",
+                    tooltip="The picture you want. Empty means the source prompt, for reweighting alone.",
                 ),
                 io.Combo.Input(
                     "mode",
                     options=list(MODES),
                     default="auto",
                     tooltip=(
-                        "auto: same words keep their place, swapped words take over the old ones' place, new words "
-                        "find their own. replace: word for word. refine: only same tokens are kept. sequence: as "
-                        "CrossAttentionControl does."
+                        "auto: unchanged words keep their place, swapped words take the place of the old ones, new "
+                        "words find their own. replace: word for word. refine: only unchanged tokens are kept. "
+                        "sequence: as in CrossAttentionControl."
                     ),
                 ),
                 P2PEdit.Input("edit", optional=True, tooltip="An edit of the same source, to which this one is added."),
@@ -53,7 +54,7 @@ class PromptPairAlign(io.ComfyNode):
                 P2PEdit.Output("edit_out", display_name="edit", tooltip="The aligned prompts, for P2PSampler."),
                 io.Conditioning.Output("source", display_name="source", tooltip="The source prompt, encoded."),
                 io.Conditioning.Output(
-                    "edited", display_name="edited", tooltip="The edited prompts, encoded: a row for each edit."
+                    "edited", display_name="edited", tooltip="The edited prompts, encoded, with a row for each edit."
                 ),
             ],
         )
@@ -65,8 +66,9 @@ class PromptPairAlign(io.ComfyNode):
             edit = Edit(encode(clip, source_prompt))
         elif edit.source.text != source_prompt:
             raise EditError(
-                "edit: it belongs to another source_prompt. All edits that are sampled together share one source: "
-                f"write '{edit.source.text}' here, or disconnect edit."
+                "edit",
+                "it belongs to another source_prompt, but edits that are sampled together share one source.",
+                f"Write '{edit.source.text}' as source_prompt here, or disconnect edit.",
             )
         edit = edit.add(encode(clip, edit_prompt if edit_prompt.strip() else source_prompt), mode)
         edited = stack([variant.prompt.encoding for variant in edit.variants])
@@ -77,4 +79,4 @@ class PromptPairAlign(io.ComfyNode):
             "mode": mode,
             **describe(edit.source, newest.prompt, newest.alignment),
         }
-        return io.NodeOutput(edit, edit.source.encoding, edited, ui={"p2p_alignment": [alignment]})
+        return io.NodeOutput(edit, edit.source.encoding, edited, ui=reported("p2p_alignment", alignment))

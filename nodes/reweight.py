@@ -14,12 +14,12 @@ class AttentionReweight(io.ComfyNode):
             node_id="AttentionReweight",
             display_name="Attention Reweight (P2P)",
             description=(
-                "Makes words of the edited prompt stronger or weaker by scaling their attention: layout and the "
-                "other words stay. Several in a row multiply."
+                "Makes words of the edited prompt stronger or weaker by scaling their attention. The layout and the "
+                "other words stay. The scales of several such nodes in a row multiply."
             ),
             search_aliases=["token weight", "attention weight"],
             inputs=[
-                P2PEdit.Input("edit", tooltip="The edit whose words are reweighted."),
+                P2PEdit.Input("edit", tooltip="The edit whose words to reweight."),
                 io.String.Input(
                     "words",
                     default="",
@@ -35,10 +35,13 @@ class AttentionReweight(io.ComfyNode):
                     max=20.0,
                     step=0.05,
                     round=0.001,
-                    tooltip="1 changes nothing, 2 doubles, 0 removes, below 0 turns away. Try 2 to 5, or -2 to -10.",
+                    tooltip=(
+                        "1 changes nothing, 2 doubles the words' attention, 0 removes it, and a negative scale turns "
+                        "away from the words. Try 2 to 5, or -2 to -10."
+                    ),
                 ),
-                fraction_input("start", 0.0, "First step, as a fraction of all steps."),
-                fraction_input("end", 1.0, "End of the window, likewise."),
+                fraction_input("start", 0.0, "Start of the window, as a fraction of the steps."),
+                fraction_input("end", 1.0, "End of the window, as a fraction of the steps."),
             ],
             outputs=[P2PEdit.Output("edit_out", display_name="edit", tooltip="The edit with its words reweighted.")],
         )

@@ -20,8 +20,8 @@ class P2PSampler(io.ComfyNode):
             node_id="P2PSampler",
             display_name="P2P Sampler",
             description=(
-                "Samples source and edits side by side from one noise. The source is the picture that KSampler gives "
-                "for its prompt and seed. The model that comes in is not changed."
+                "Samples the source and its edits side by side from the same noise. The source is the picture that "
+                "KSampler gives for its prompt and seed. The input model is not changed."
             ),
             search_aliases=["ksampler", "cross attention control"],
             inputs=[
@@ -29,16 +29,16 @@ class P2PSampler(io.ComfyNode):
                 latent_input(),
                 *ksampler_inputs(),
                 trajectory_input(
-                    "dual: the source's attention comes from the source's own picture (the paper). shared: from "
-                    "the source's prompt on the edit's picture (CrossAttentionControl)."
+                    "dual: the source's attention comes from the source's own picture, as in the paper. shared: it "
+                    "comes from the source's prompt on the edit's picture, as in CrossAttentionControl."
                 ),
                 io.Conditioning.Input(
                     "source",
                     optional=True,
-                    tooltip="In place of the edit's source conditioning: the way in for ControlNet and others.",
+                    tooltip="Replaces the source conditioning of the edit, for ControlNet and similar nodes.",
                 ),
                 io.Conditioning.Input(
-                    "edited", optional=True, tooltip="In place of the edited conditioning, with a row for each edit."
+                    "edited", optional=True, tooltip="Replaces the edited conditioning, with a row for each edit."
                 ),
             ],
             outputs=[
@@ -46,9 +46,13 @@ class P2PSampler(io.ComfyNode):
                 io.Latent.Output(
                     "edited_latent", display_name="edited", tooltip="The edited pictures, one edit after another."
                 ),
-                P2PMaps.Output("maps", display_name="maps", tooltip="Maps of the words, for P2PAttentionMaps."),
+                P2PMaps.Output(
+                    "maps", display_name="maps", tooltip="Maps of the words, for P2PAttentionMaps and P2PCompare."
+                ),
                 io.Mask.Output(
-                    "blend_mask", display_name="blend_mask", tooltip="Where AttentionLocalBlend let each edit change."
+                    "blend_mask",
+                    display_name="blend_mask",
+                    tooltip="Where AttentionLocalBlend let each edit change the picture.",
                 ),
             ],
             hidden=[io.Hidden.unique_id, io.Hidden.prompt],
@@ -84,7 +88,10 @@ class P2PGuider(io.ComfyNode):
         return schema(
             node_id="P2PGuider",
             display_name="P2P Guider",
-            description="An edit as a guider, for SamplerCustomAdvanced: its output is the batch [source, edits...].",
+            description=(
+                "Turns an edit into a guider for SamplerCustomAdvanced, whose output is then the batch "
+                "[source, edits...]."
+            ),
             search_aliases=["custom sampler"],
             inputs=[*guider_inputs(), cfg_input()],
             outputs=[io.Guider.Output("guider", display_name="guider", tooltip="For SamplerCustomAdvanced.")],

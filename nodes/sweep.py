@@ -20,8 +20,8 @@ class P2PSweep(io.ComfyNode):
             node_id="P2PSweep",
             display_name="P2P Sweep",
             description=(
-                "Tries values of one or two settings of an edit and lays the pictures out in a labelled grid: the "
-                "quickest way to find how long the source's attention should be used, or how much of a word is right."
+                "Tries values of one or two settings of an edit and lays the pictures out in a labelled grid. This is "
+                "the quickest way to find how long to use the source's attention, or how strong to make a word."
             ),
             search_aliases=["xy plot", "grid", "parameter search"],
             inputs=[
@@ -33,32 +33,32 @@ class P2PSweep(io.ComfyNode):
                     default="cross_end",
                     tooltip=(
                         "What changes from column to column: a setting of AttentionInjectSchedule, the weight of "
-                        "words, or a setting of AttentionLocalBlend. All else stays as in the edit."
+                        "words, or a setting of AttentionLocalBlend. Everything else stays as in the edit."
                     ),
                 ),
                 io.String.Input(
                     "x_values",
                     default="0.2, 0.5, 0.8",
-                    tooltip="Its values: '0.2, 0.5, 0.8', or a range first:last:step as '0:1:0.25'.",
+                    tooltip="Its values, such as '0.2, 0.5, 0.8', or a range first:last:step such as '0:1:0.25'.",
                 ),
                 io.Combo.Input(
                     "y_parameter",
                     options=[NOTHING, *PARAMETERS],
                     default="self_end",
-                    tooltip="What changes from row to row; nothing is a grid of one row.",
+                    tooltip="What changes from row to row; 'nothing' makes a grid of one row.",
                 ),
-                io.String.Input("y_values", default="0, 0.4, 0.8", tooltip="Its values, as in x_values."),
+                io.String.Input("y_values", default="0, 0.4, 0.8", tooltip="Its values, written as in x_values."),
                 io.String.Input(
                     "x_words",
                     default="",
                     optional=True,
-                    tooltip="Words of the edited prompt, if x_parameter is word weight; as in AttentionReweight.",
+                    tooltip="Words to weigh if x_parameter is 'word weight', written as in AttentionReweight.",
                 ),
                 io.String.Input(
                     "y_words",
                     default="",
                     optional=True,
-                    tooltip="Words of the edited prompt, if y_parameter is word weight; as in AttentionReweight.",
+                    tooltip="Words to weigh if y_parameter is 'word weight', written as in AttentionReweight.",
                 ),
                 *batch_inputs(),
             ],
@@ -66,7 +66,7 @@ class P2PSweep(io.ComfyNode):
                 io.Image.Output(
                     "sheet",
                     display_name="sheet",
-                    tooltip="Source and grid with captions, for each picture of the batch.",
+                    tooltip="Source and grid with captions, one sheet for each picture of the batch.",
                 ),
                 io.Latent.Output("source_latent", display_name="source", tooltip="The source picture."),
                 io.Latent.Output(

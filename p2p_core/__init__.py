@@ -5,6 +5,7 @@ The engine lies flat in this folder and needs torch alone. Read it as the data f
     tokens, words         a prompt as its text encoders see it
     alignment             which of the source's tokens each token of an edit stands for: `A`
     schedule, blend       when, how strongly and in which layers; where
+    picture               how edits are held to a real picture
     edit                  all of that as a value: what travels between nodes
     step                  what it is at one step: `a`, `w`, and what each layer injects
     values, attention     the method itself: maps on values, and a call with the edits in it

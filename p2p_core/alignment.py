@@ -80,7 +80,9 @@ def align(source: Prompt, edit: Prompt, mode: str = "auto") -> Alignment:
     if mode not in MODES:
         raise EditError("mode", f"'{mode}' is not one of: {', '.join(MODES)}.")
     if len(source.streams) != len(edit.streams):
-        raise EditError("clip", "source and edit were read by different text encoders.", "Read both with one.")
+        raise EditError(
+            "clip", "the source and the edit were read by different text encoders.", "Read both with the same one."
+        )
     links = [
         Link(tuple(s + i for i in link.sources), tuple(e + j for j in link.edits), link.swapped)
         for old, new, s, e in zip(source.streams, edit.streams, source.offsets, edit.offsets)
@@ -103,7 +105,7 @@ def _replace(source: Stream, edit: Stream) -> Iterator[Link]:
             "mode",
             f"'replace' swaps word for word, but source_prompt has {len(old) - 1} words and edit_prompt "
             f"{len(new) - 1}.",
-            "Use 'auto' or 'refine', or write as many words in both.",
+            "Use 'auto' or 'refine', or write the same number of words in both.",
         )
     for (old_word, old_marks), (new_word, new_marks) in zip(old, new):
         if old_word and new_word:

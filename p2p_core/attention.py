@@ -222,12 +222,15 @@ def _kept(call: Call, pairs: Sequence[Pair]) -> Call:
 
 def _own(call: Call, pairs: Sequence[Pair], queries: slice) -> Call:
     """Some queries of the edits' rows with all that is their own, row after row."""
-    rows = torch.cat([torch.arange(pair.edit.start, pair.edit.stop) for pair in pairs]).to(call.q.device)
-    mask = _of_rows(call.mask, rows)
+
+    def rows(x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([x[pair.edit] for pair in pairs])
+
+    mask = call.mask if call.mask is None or len(call.mask) == 1 else rows(call.mask)
     if mask is not None and mask.shape[-2] > 1:
         mask = mask[..., queries, :]
-    return replace(call, q=call.q[rows, queries], k=call.k[rows], v=call.v[rows], mask=mask)
+    return replace(call, q=rows(call.q[:, queries]), k=rows(call.k), v=rows(call.v), mask=mask)
 
 
-def _of_rows(mask: torch.Tensor | None, rows: slice | torch.Tensor) -> torch.Tensor | None:
+def _of_rows(mask: torch.Tensor | None, rows: slice) -> torch.Tensor | None:
     return mask if mask is None or len(mask) == 1 else mask[rows]

@@ -13,6 +13,7 @@ from .architecture import Architecture
 from .blend import LocalBlend
 from .errors import EditError
 from .layers import Layer
+from .picture import RealPicture
 from .schedule import InjectSchedule, Window
 from .tokens import Prompt, find_words
 from .words import split_phrases
@@ -64,10 +65,14 @@ class Edit:
     """A source prompt and one or more edits of it. Every method returns a new Edit.
 
     Settings apply to the variants added so far; one that is added later starts from the defaults.
+
+    Attributes:
+        picture: how all variants are held to a real picture; None where the source is drawn from its prompt.
     """
 
     source: Prompt
     variants: tuple[Variant, ...] = ()
+    picture: RealPicture | None = None
 
     def add(self, prompt: Prompt, mode: str = "auto") -> Edit:
         """One more edited prompt.
@@ -81,13 +86,13 @@ class Edit:
         """Scale the maps of `words` (see Prompt.find) of the edit prompts that have them.
 
         Raises:
-            EditError: no words, a word in none of the edit prompts, a scale that is no number.
+            EditError: no words, a word in none of the edit prompts, a scale that is not a number.
         """
         if not math.isfinite(scale):
             raise EditError("scale", f"{scale} is not a number.")
         phrases = split_phrases(words)
         if not phrases:
-            raise EditError("words", "it is empty.", "Name the words of the edit prompt to reweight.")
+            raise EditError("words", "it is empty.", "Name words of the edit prompt to reweight.")
         window = Window(start, end)
         variants = []
         for variant, found in zip(self.variants, find_words(self._prompts, phrases, "words")):
@@ -137,12 +142,14 @@ class Edit:
             EditError: neither words nor mask, words that aren't there, numbers out of range.
         """
         if not 0 <= threshold <= 1:
-            raise EditError("threshold", f"{threshold} is out of range: it goes from 0 to 1.")
+            raise EditError("threshold", f"{threshold} is out of range.", "Choose a number from 0 to 1.")
         Window(start, 1.0)
         in_source, in_edit, subtract = map(split_phrases, (source_words, edit_words, subtract_words))
         if not in_source and not in_edit and mask is None:
             raise EditError(
-                "source_words and edit_words", "they are empty, and there is no mask: nothing says where to edit."
+                "source_words and edit_words",
+                "they are empty, and there is no mask, so nothing says where to edit.",
+                "Name words, or connect a mask.",
             )
         (of_source,) = find_words([self.source], in_source, "source_words")
         of_edits = find_words(self._prompts, in_edit, "edit_words")
@@ -163,21 +170,35 @@ class Edit:
             variants.append(variant)
         return replace(self, variants=tuple(variants))
 
+    def real_picture(
+        self, fidelity: float = 1.0, source_cfg: float = 0.0, noise: str = "fresh", release: float = 0.0
+    ) -> Edit:
+        """Edits of a real picture, which the run is given; see RealPicture.
+
+        Raises:
+            EditError: a value out of range or unknown.
+        """
+        return replace(self, picture=RealPicture(fidelity, source_cfg, noise, release))
+
     def on(self, architecture: Architecture) -> Edit:
         """The edit as it is meant for such a model: each variant with a schedule (see InjectSchedule.on), and all
         prompts of one length where the architecture fills them up."""
         layers, own = architecture.layers, architecture.schedule
         variants = [replace(variant, schedule=(variant.schedule or own).on(layers)) for variant in self.variants]
+        if self.picture is not None and not self.source.text.strip():
+            # Of a picture nobody described, no word's attention means anything: not even where the text ends.
+            variants = [replace(one, alignment=replace(one.alignment, links=())) for one in variants]
         if not architecture.pads:
             return replace(self, variants=tuple(variants))
         length = max(map(len, (self.source, *self._prompts)))
-        return Edit(self.source.lengthened(length), tuple(variant.lengthened(length) for variant in variants))
+        variants = [variant.lengthened(length) for variant in variants]
+        return replace(self, source=self.source.lengthened(length), variants=tuple(variants))
 
     def why_nothing(self, layers: Sequence[Layer], steps: int) -> str:
-        """Why a run of so many steps edited nothing, a sentence. The edit is one that is `on` its model."""
+        """Why a run of so many steps edited nothing, a clause. The edit is one that is `on` its model."""
         schedules = [variant.schedule for variant in self.variants]
         if not any(schedule.cross_strength or schedule.self_strength for schedule in schedules):
-            return "its strengths are 0, and no word is reweighted."
+            return "cross_strength and self_strength are 0, and no word is reweighted."
         open_at = [
             (schedule, part)
             for variant, schedule in zip(self.variants, schedules)
@@ -189,9 +210,9 @@ class Edit:
             if any(strengths)
         ]
         if not open_at:
-            return f"none of the {steps} steps lies in a window, and no word is reweighted."
+            return f"of the {steps} steps none lies in a window, and no word is reweighted."
         if not any(schedule.injects(layer, part) for schedule, part in open_at for layer in layers):
-            return "blocks and self_layers leave out every layer for which a window is open, and no word is reweighted."
+            return "blocks and self_layers leave out every layer whose window is open, and no word is reweighted."
         return "no word of the edit prompt takes its attention from the source, and none is reweighted."
 
     @property

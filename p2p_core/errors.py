@@ -10,13 +10,11 @@ class EditError(ValueError):
 
     Args:
         input: the name of the input at fault; empty where no single one is.
-        problem: what is wrong, a sentence.
+        problem: what is wrong: a sentence, which begins in lower case or with a quotation.
         remedy: what to do about it, a sentence or more.
     """
 
-    def __init__(self, input: str, problem: str = "", remedy: str = ""):
-        if not problem:
-            input, problem = "", input
+    def __init__(self, input: str, problem: str, remedy: str = ""):
         self.input, self.problem, self.remedy = input, problem, remedy
         said = " ".join(filter(None, (problem, remedy)))
         super().__init__(f"{input}: {said}" if input else said)

@@ -88,8 +88,8 @@ def parse_blocks(text: str, input_name: str = "blocks") -> tuple[BlockRange, ...
             raise EditError(
                 input_name,
                 f"'{part}' is not a block.",
-                "Write the model's block names, separated by commas, with or without numbers: "
-                "'middle', 'output:3' or 'output:3-5'.",
+                "Write names of blocks, separated by commas, with or without numbers: 'middle', 'output:3' or "
+                "'output:3-5'.",
             )
         first = int(match[2]) if match[2] else None
         last = int(match[3]) if match[3] else first
@@ -104,7 +104,9 @@ def check_blocks(ranges: Sequence[BlockRange], layers: Sequence[Layer]) -> None:
     for some in ranges:
         if not any(some.holds(layer.block, layer.number) for layer in layers):
             names = ", ".join(blocks(layers))
-            raise EditError("blocks", f"'{some}' has no attention layer in this model.", f"It has: {names}.")
+            raise EditError(
+                "blocks", f"this model has no attention layer in '{some}'.", f"Its blocks with attention: {names}."
+            )
 
 
 def blend_level(layers: Sequence[Layer], height: int, width: int) -> int:

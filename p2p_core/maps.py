@@ -51,7 +51,7 @@ class PromptMaps:
         chosen = [n for n in self.blocks if not ranges or any(r.holds(*_block(n)) for r in ranges)]
         if not chosen or any(not any(r.holds(*_block(n)) for n in chosen) for r in ranges):
             raise EditError(
-                "layers", f"no maps of '{blocks}' were kept.", f"There are: {', '.join(self.blocks) or 'none'}."
+                "layers", f"no maps of '{blocks}' were kept.", f"Blocks with maps: {', '.join(self.blocks) or 'none'}."
             )
         columns = [self.positions.index(i) for i in positions]
         size = max((self.blocks[name].shape[-2:] for name in chosen), key=lambda hw: hw[0] * hw[1])
@@ -93,9 +93,9 @@ def grid(queries: int, height: int, width: int) -> tuple[int, int]:
             return size
     raise EditError(
         "model",
-        f"attention maps can't be laid out: a layer has {queries} places for a latent of {height} x {width}. "
-        "Another node resizes the picture inside the model (Deep Shrink does).",
-        "Take it out, or use no words in a local blend and keep no maps.",
+        f"its attention maps can't be laid out: a layer has {queries} positions for a latent of {height} x {width}. "
+        "Something resizes the picture inside the model, as Deep Shrink does.",
+        "Take it out, or do without attention maps: use a mask instead of words in a local blend.",
     )
 
 

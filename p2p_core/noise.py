@@ -7,6 +7,8 @@ from contextlib import contextmanager
 import torch
 from torch.overrides import TorchFunctionMode, _get_current_function_mode
 
+from .rows import Rows
+
 _DRAWS = {torch.randn, torch.rand}
 _DRAWS_LIKE = {torch.randn_like, torch.rand_like}
 
@@ -56,3 +58,35 @@ class SharedNoise(TorchFunctionMode):
             yield
         finally:
             self.__enter__()
+
+
+class FreshNoise:
+    """A new noise for every evaluation of a run of real pictures, apart from all that the sampler draws.
+
+    Each picture has a generator of its own, seeded by the noise that it starts from: it gets the same noises
+    whatever is sampled with it, and others for another seed.
+
+    Args:
+        first: the noise [batch, ...] that the pictures start from.
+        seed: the run's; it tells runs apart whose first noise is none.
+    """
+
+    def __init__(self, first: torch.Tensor, seed: int = 0):
+        self._shape = first.shape[1:]
+        self._generators = [
+            torch.Generator().manual_seed((seed + int(one.float().view(torch.int32).sum())) % 2**63)
+            for one in first.detach().cpu().contiguous()
+        ]
+
+    def draw(self) -> torch.Tensor:
+        """[batch, ...], float32 on the CPU."""
+        return torch.stack([torch.randn(self._shape, generator=own) for own in self._generators])
+
+
+def moved_to(source: torch.Tensor, latents: torch.Tensor, rows: Rows) -> torch.Tensor:
+    """Latents [rows, ...], each picture's all moved alike, so that its source is at `source` [batch, ...].
+
+    FlowEdit (Kulikov et al. 2024) asks its model there: at a source with fresh noise, and at the edit as far
+    from it as the two latents are from each other.
+    """
+    return latents + rows.tile(source - latents[rows.of(rows.source)])

@@ -1,8 +1,8 @@
 """Rules on the denoised prediction, in the order in which they hold.
 
 `D` is what a model predicts of the denoised latent, after guidance: [rows, channels, (frames,) height, width].
-A rule takes the predictions of all rows and gives them back with those of the edits changed. Every rule is
-linear in D, so it may be applied to the parts of guidance one by one.
+A rule takes the predictions of all rows and gives them back changed. Every rule is linear in D, or is once a
+constant is taken off, so it may be applied to the parts of guidance one by one, whose weights sum to 1.
 """
 
 from __future__ import annotations
@@ -15,10 +15,33 @@ import torch
 from .blend import LocalBlend, fit_mask, limit, over, word_mask
 from .errors import EditError
 from .maps import MapRecorder
+from .noise import moved_to
 from .rows import Rows
 from .schedule import Window
 
 Rule = Callable[[torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Pin:
+    """`D_s := x^` and `D_e := D_e + f (x^ - D_s)`: the source is a picture, and edits share its error (RealPicture).
+
+    `picture`: x^ [batch, ...]. `fidelity`: f in [0, 1]. Companions are corrected as edits are.
+    `source`: the source's own prediction [batch, ...] where it has no row.
+    """
+
+    rows: Rows
+    picture: torch.Tensor
+    fidelity: float
+    source: torch.Tensor | None = None
+
+    def __call__(self, predictions: torch.Tensor) -> torch.Tensor:
+        picture, place = self.picture.to(predictions), self.rows.source
+        source = predictions[self.rows.of(place)] if self.source is None else self.source.to(predictions)
+        out = predictions + self.rows.tile(self.fidelity * (picture - source))
+        if place is not None:
+            out[self.rows.of(place)] = picture
+        return out
 
 
 @dataclass(frozen=True)
@@ -54,6 +77,28 @@ class Follow:
         for i in range(self.rows.edits):
             out[self.rows.of(self.rows.partner_of(i))] = predictions[self.rows.of(self.rows.place_of(i))]
         return out
+
+
+def with_guided_source(
+    predictions: torch.Tensor, conditional: torch.Tensor, unconditional: torch.Tensor, rows: Rows, more: float
+) -> torch.Tensor:
+    """`D_s + more (C_s - U_s)`: a source whose guidance scale is by `more` above the edits', all [rows, ...].
+
+    What other packs add to guidance is in D and stays.
+    """
+    out, own = predictions.clone(), rows.of(rows.source)
+    out[own] += more * (conditional[own] - unconditional[own])
+    return out
+
+
+def ending_at(picture: torch.Tensor, latents: torch.Tensor, rows: Rows) -> torch.Tensor:
+    """The final latents [rows, ...] of pinned pictures [batch, ...], the source its picture to the bit.
+
+    Some samplers stop above noise level 0, or round a little: what they leave is in all rows of a picture.
+    """
+    latents = moved_to(picture.to(latents), latents, rows)
+    latents[rows.of(rows.source)] = picture.to(latents)
+    return latents
 
 
 def outside_is_the_source(
@@ -101,7 +146,8 @@ def _of_words(blend: LocalBlend, edit: int, recorder: MapRecorder, rows: Rows, s
                 if words is None:
                     raise EditError(
                         "source_words and edit_words",
-                        "no attention map of the whole picture was seen, as with prompts that are limited to areas.",
+                        "the model made no attention map of the whole picture, as happens when prompts are limited to "
+                        "areas.",
                         "Connect a mask instead of words.",
                     )
                 union = torch.maximum(union.to(words.device), word_mask(words, size, blend.threshold, pool))

@@ -12,9 +12,13 @@ from .attention import Attend, Call, Neighbour, Pair, Source, edited_attention
 from .edit import Edit
 from .layers import Layer
 from .maps import AttentionMaps, MapRecorder
-from .predictions import Blend, Follow, Rule, blend_mask, outside_is_the_source
+from .predictions import Blend, Follow, Pin, Rule, blend_mask, ending_at, outside_is_the_source
 from .rows import Evaluation, Rows
 from .step import StepEdit
+
+# The part of a picture's contrast by which an edit has to move to be seen: in the demo model's pictures of a cat
+# made a dog it moves by more than half, in those of the same words by less than a thousandth.
+_HARDLY = 0.02
 
 
 class Recorded(Protocol):
@@ -38,6 +42,7 @@ class Run:
         trajectory: see Rows.
         keep_maps: whether the maps of all words are kept, or only of those that a blend needs.
         recorded: the source, where it has no rows in the batch.
+        picture: of an edit of a real picture its latents [batch, ...], such as the model predicts.
 
     Attributes:
         called: whether the model has asked for its attention.
@@ -56,6 +61,7 @@ class Run:
         trajectory: str = "dual",
         keep_maps: bool = False,
         recorded: Recorded | None = None,
+        picture: torch.Tensor | None = None,
     ):
         self.edit = edit.on(architecture)
         self.architecture = architecture
@@ -64,6 +70,8 @@ class Run:
         self.called = False
         self.edited = False
         self._recorded = recorded
+        self._picture = picture if self.edit.picture is not None else None
+        self._moved: list[float] = []
         beside = Rows(len(edit.variants), batch, "dual") if recorded else self.rows
         self._recorder = MapRecorder(self.edit, beside, architecture, size, keep_maps)
         self._masks: tuple[torch.Tensor | None, ...] = (None,) * len(edit.variants)
@@ -109,7 +117,13 @@ class Run:
     @property
     def has_rules(self) -> bool:
         """Whether predictions have to go through `predictions`."""
-        return self.rows.trajectory == "shared" or any(variant.blend is not None for variant in self.edit.variants)
+        blends = any(variant.blend is not None for variant in self.edit.variants)
+        return blends or self.rows.trajectory == "shared" or self._picture is not None
+
+    @property
+    def fidelity(self) -> float:
+        """By which share of the source's error the edits are corrected at this step; 0 without a picture."""
+        return 0.0 if self._picture is None else self.edit.picture.fidelity_at(self.step, self.steps)
 
     def predictions(self, *predictions: torch.Tensor | None) -> list[torch.Tensor | None]:
         """Predictions of the denoised latent [rows, channels, ...] as the rules have them, each by itself."""
@@ -125,9 +139,18 @@ class Run:
             predictions = rule(predictions)
         return predictions
 
-    def final(self, latents: torch.Tensor) -> torch.Tensor:
-        """The final latents [rows, ...], outside of the masks the source's to the bit."""
-        return outside_is_the_source(latents, self.rows, self._masks)
+    def final(self, latents: torch.Tensor, picture: torch.Tensor | None = None) -> torch.Tensor:
+        """The final latents [rows, ...], outside of the masks the source's to the bit.
+
+        Args:
+            picture: of an edit of a real picture its latents [batch, ...], such as the final ones are; None where
+                these still have noise in them.
+        """
+        if self._picture is None or picture is None:
+            return outside_is_the_source(latents, self.rows, self._masks)
+        latents = outside_is_the_source(ending_at(picture, latents, self.rows), self.rows, self._masks)
+        self._moved = [_distance(latents[self.rows.of(self.rows.place_of(i))], picture) for i in range(self.rows.edits)]
+        return latents
 
     def masks(self) -> torch.Tensor:
         """Where each edit may change the picture, float32 [edits * batch, height, width]; 1 without a blend."""
@@ -139,18 +162,30 @@ class Run:
         return self._recorder.maps()
 
     def note(self) -> str | None:
-        """What to tell the user of a finished run in which nothing was edited, with the reason."""
-        if self.edited:
-            return None
-        return (
-            f"Nothing was edited: {self.edit.why_nothing(self.architecture.layers, self.steps)} The edited picture is "
-            "what its prompt gives without prompt-to-prompt."
-        )
+        """What to tell the user of a finished run in which nothing was edited, or hardly anything, with the reason."""
+        notes = []
+        if not self.edited:
+            without = "without prompt-to-prompt" if self._picture is None else "held to the picture by fidelity alone"
+            notes.append(
+                f"Nothing was edited: {self.edit.why_nothing(self.architecture.layers, self.steps)} The edited picture "
+                f"is what its prompt gives {without}."
+            )
+        for number, moved in enumerate(self._moved, 1):
+            if moved < _HARDLY:
+                which = f"Edit {number}" if len(self._moved) > 1 else "The edit"
+                notes.append(
+                    f"{which} hardly moved from the picture, by {moved:.1%} of its contrast. To move it further raise "
+                    "denoise, set source_cfg below cfg, or let cross_end and self_end end sooner."
+                )
+        return " ".join(notes) or None
 
     def _rules(self) -> list[Rule]:
         rules: list[Rule] = []
+        source = self._recorded.prediction(self.step) if self._recorded else None
+        if self._picture is not None:
+            rules.append(Pin(self.rows, self._picture, self.fidelity, source))
+            source = self._picture
         if any(mask is not None for mask in self._masks):
-            source = self._recorded.prediction(self.step) if self._recorded else None
             rules.append(Blend(self.rows, self._masks, source))
         if self.rows.trajectory == "shared":
             rules.append(Follow(self.rows))
@@ -182,6 +217,12 @@ class Run:
             if injection is not None:
                 pairs.append(Pair(Neighbour(rows.of(rows.partner_of(i))), rows.of(rows.place_of(i)), injection))
         self._recorder.record(call, pairs, attend)
+
+
+def _distance(latents: torch.Tensor, picture: torch.Tensor) -> float:
+    """How far latents are from those of a picture, as a part of its contrast."""
+    moved = (latents - picture.to(latents)).detach().float().pow(2).mean().sqrt()
+    return float(moved / picture.float().std().clamp(min=1e-6))
 
 
 def _beside(source: Source, call: Call) -> Call:

@@ -34,9 +34,11 @@ class Window:
         start, end = (f"{self.name}_{side}" if self.name else side for side in ("start", "end"))
         for name, value in ((start, self.start), (end, self.end)):
             if not 0 <= value <= 1:
-                raise EditError(name, f"{value} is out of range: it is a fraction of the steps, from 0 to 1.")
+                raise EditError(name, f"{value} is out of range.", "Choose a fraction of the steps, from 0 to 1.")
         if self.start > self.end:
-            raise EditError(start, f"{self.start} is after {end}, which is {self.end}: the window would hold no step.")
+            raise EditError(
+                start, f"{self.start} is after {end}, which is {self.end}.", "A window starts before it ends."
+            )
 
     def holds(self, step: int, steps: int) -> bool:
         # Multiplied out, and rounded well below one step, since 0.07 * 100 is more than 7 in binary.
@@ -95,7 +97,7 @@ class InjectSchedule:
     def __post_init__(self):
         for name in ("cross_strength", "self_strength"):
             if not 0 <= getattr(self, name) <= 1:
-                raise EditError(name, f"{getattr(self, name)} is out of range: it goes from 0 to 1.")
+                raise EditError(name, f"{getattr(self, name)} is out of range.", "Choose a number from 0 to 1.")
         for name, options in (("ramp", RAMPS), ("self_layers", tuple(SELF_LAYERS)), ("self_mode", SELF_MODES)):
             if getattr(self, name) not in options:
                 raise EditError(name, f"'{getattr(self, name)}' is not one of: {', '.join(options)}.")
@@ -138,7 +140,7 @@ class InjectSchedule:
         if self.self_layers == "quarter":
             raise EditError(
                 "self_layers",
-                "'quarter' chooses layers by their resolution, and all layers of this model have the same.",
+                "'quarter' chooses layers by their resolution, but all layers of this model have the same.",
                 "Choose 'half' or 'all', and name blocks to inject in some layers only.",
             )
         return replace(self, self_layers="all")
@@ -165,5 +167,5 @@ def parse_word_windows(text: str) -> tuple[WordWindow, ...]:
         try:
             windows.append(WordWindow(words, Window(start, end)))
         except EditError as error:
-            raise EditError("word_windows", f"'{line}': {error}") from None
+            raise EditError("word_windows", f"in '{line}', the {error.input} {error.problem}", error.remedy) from None
     return tuple(windows)

@@ -190,10 +190,11 @@ def _not_found(prompts: list[Prompt], phrase: str) -> tuple[str, str]:
     base = phrase.split("#")[0]
     if base != phrase and (count := max(len(prompt.find(base)) for prompt in prompts)):
         times = "once" if count == 1 else f"{count} times"
-        return f"'{phrase}' is not in the prompt: '{base}' occurs {times} in it.", ""
+        return f"'{phrase}' is not in the prompt: '{base}' occurs only {times}.", ""
     if phrase.strip().startswith("["):
-        return f"{phrase} is not a position of the prompt: it has {max(map(len, prompts))} tokens, from [0].", ""
+        last = max(map(len, prompts)) - 1
+        return f"'{phrase}' is not a token position of the prompt.", f"Positions go from [0] to [{last}]."
     known = dict.fromkeys(word.text for prompt in prompts for word in prompt.words if not word.is_mark)
     if not known:
-        return f"'{phrase}' is not in the prompt: the prompt is empty.", ""
+        return f"'{phrase}' is not in the prompt, which is empty.", ""
     return f"'{phrase}' is not in the prompt.", f"Its words are: {', '.join(known)}."

@@ -108,8 +108,8 @@ def copies(keys: int, *lengths: int) -> int:
         raise EditError(
             "edit",
             f"the model attends to {keys} tokens, but the prompts of this edit have "
-            f"{' and '.join(map(str, dict.fromkeys(lengths)))}. The conditioning was changed in length after the "
-            "prompts were aligned, as by a Concat node.",
+            f"{' and '.join(map(str, dict.fromkeys(lengths)))}. The encoded prompts were changed in length after they "
+            "were aligned, for example by joining others to them.",
             "Join the texts in the prompts instead.",
         )
     return keys // lengths[0]

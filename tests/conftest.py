@@ -7,7 +7,6 @@ and ComfyUI's own modules under their own names (`comfy`, `nodes`, ...).
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import bootstrap
 import pytest
@@ -32,14 +31,26 @@ def pytest_configure(config):
     load_pack(bootstrap.CHECKOUT)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """Tests that share a ComfyUI stay together in one process, so that it is started once."""
-    for item in items:
-        if "browser" in item.path.relative_to(Path(__file__).parent).parts:
-            item.add_marker(pytest.mark.xdist_group("browser"))
-        elif "server" in item.fixturenames:
-            item.add_marker(pytest.mark.xdist_group("server"))
+ON_ONE_SERVER = ("bad_input", "command", "nodes", "server", "server_faults", "tools", "workflows")  # of host/
+
+
+def group(test: str) -> str:
+    """Tests of a group stay together in one process, so that what they share is started once. Others are their own."""
+    file = test.split("::")[0]
+    if file in [f"host/test_{name}.py" for name in ON_ONE_SERVER]:
+        return "server"
+    return next((part for part in ("browser/", "host/test_load.py") if file.startswith(part)), test)
+
+
+def pytest_xdist_make_scheduler(config, log):
+    """The largest groups first, then test by test."""
+    from xdist.scheduler.loadscope import LoadScopeScheduling
+
+    class ByGroup(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group(nodeid)
+
+    return ByGroup(config, log)
 
 
 @pytest.fixture(autouse=True)

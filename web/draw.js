@@ -134,7 +134,8 @@ export const label = (text) => el("span", { class: "p2p-label", text, title: tex
 export const labelled = (text, ...children) => el("div", { class: "p2p-word-row" }, label(text), ...children);
 
 /** The place of a row's chips. */
-export const wordList = (attributes, ...chips) => el("div", { class: "p2p-words", role: "toolbar", ...attributes }, ...chips);
+export const wordList = (attributes, ...chips) =>
+  el("div", { class: "p2p-words", role: "toolbar", ...attributes }, ...chips);
 
 /** How high rows of chips with these texts are in a node. */
 export function heightOfRows(rows, node) {

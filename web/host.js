@@ -109,8 +109,9 @@ export function recordChange() {
 
 // -- results ----------------------------------------------------------------------------------------
 
-/** Results of nodes that a run didn't execute again, by the front end's key. */
+/** Results of nodes that a run didn't execute again, by workflow and the front end's key. */
 const cached = new Map();
+const inWorkflow = (key) => `${rootGraph().id} ${key}`; // ids begin with 1 in each
 
 /**
  * What a node reported, newest first: by the front end, and by a run that took it from the server's cache.
@@ -118,7 +119,17 @@ const cached = new Map();
  */
 export function outputsOf(node) {
   const key = keyOf(node.graph, node.id);
-  return [app.nodeOutputs?.[key], cached.get(key)].filter(Boolean);
+  return [app.nodeOutputs?.[key], cached.get(inWorkflow(key))].filter(Boolean);
+}
+
+/**
+ * What a node reported under a name, newest first.
+ *
+ * Reports lie one list deeper than results do, so that the server's list of jobs doesn't count them; those of
+ * version 0.1, which a workflow may still carry, don't.
+ */
+export function reportsOf(node, name) {
+  return outputsOf(node).flatMap((output) => (output[name] ?? []).flat());
 }
 
 /** The front end's key of a node's output: its id, in a subgraph after the graph's. */
@@ -133,7 +144,7 @@ api.addEventListener("execution_cached", ({ detail: { nodes, prompt_id } }) => {
     if (detail.prompt_id !== prompt_id) return;
     api.removeEventListener("execution_success", finish);
     const found = nodes.map(locate).filter((at) => at && [...views].some((view) => view.node === at.node));
-    const missing = found.filter(({ key }) => !app.nodeOutputs?.[key] && !cached.has(key));
+    const missing = found.filter(({ key, place }) => !app.nodeOutputs?.[key] && !cached.has(place));
     if (missing.length) recall(missing).catch((error) => console.warn("prompt-to-prompt: no history", error));
   };
   api.addEventListener("execution_success", finish);
@@ -142,7 +153,7 @@ api.addEventListener("execution_cached", ({ detail: { nodes, prompt_id } }) => {
 async function recall(missing) {
   const response = await api.fetchApi("/history?max_items=32");
   for (const { outputs } of Object.values(response.ok ? await response.json() : {}))
-    for (const { id, key } of missing) if (outputs?.[id]) cached.set(key, outputs[id]); // the last one counts
+    for (const { id, place } of missing) if (outputs?.[id]) cached.set(place, outputs[id]); // the last one counts
   refreshViews();
 }
 
@@ -152,7 +163,8 @@ function locate(id) {
   const last = path.pop();
   const graph = path.reduce((outer, host) => outer && nodeIn(outer, host)?.subgraph, rootGraph());
   const node = graph && nodeIn(graph, last);
-  return node && { id, node, key: keyOf(graph, last) };
+  const key = node && keyOf(graph, last);
+  return node && { id, node, key, place: inWorkflow(key) };
 }
 
 /** Where a picture that a node reported as { filename, subfolder, type } can be had. */

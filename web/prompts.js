@@ -62,7 +62,10 @@ function groupsOf(text) {
 /** The comparable part of a word: its letters, digits and symbols beyond punctuation, whatever their case. */
 export function lettersOf(text) {
   const fold = (c) => c.toLowerCase().toUpperCase().toLowerCase(); // ß is ss
-  return [...text.replace(/\p{White_Space}/gu, "")].filter((c) => !MARKS.has(c)).map(fold).join("");
+  return [...text.replace(/\p{White_Space}/gu, "")]
+    .filter((c) => !MARKS.has(c))
+    .map(fold)
+    .join("");
 }
 
 export const isMark = (word) => !lettersOf(word);

@@ -1,5 +1,5 @@
 /** What reaches a node: values of inputs, edits and their words; through reroutes, bypassed nodes and subgraphs. */
-import { allGraphs, nodeIn, outputsOf, widgetOf } from "./host.js";
+import { allGraphs, nodeIn, reportsOf, widgetOf } from "./host.js";
 import { wordsOf } from "./prompts.js";
 
 const NEVER = 2; // LiteGraph's node modes
@@ -105,7 +105,7 @@ function wordsOfPair({ node, path }) {
 /** What the last run said of a PromptPairAlign, if its inputs are still those of that run. */
 export function runOf(node, path = []) {
   const inputs = ["source_prompt", "edit_prompt", "mode"].map((name) => [name, inputOf(node, name, path)]);
-  const runs = outputsOf(node).flatMap((output) => output.p2p_alignment ?? []);
+  const runs = reportsOf(node, "p2p_alignment");
   return runs.find((run) => inputs.every(([name, value]) => isMadeFrom(value, run[name])));
 }
 

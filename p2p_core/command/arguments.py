@@ -26,14 +26,14 @@ def parser() -> argparse.ArgumentParser:
     parse = argparse.ArgumentParser("python -m p2p_core", description="Edit a picture by editing its prompt.")
     add = parse.add_argument
     add("source_prompt", nargs="?", help="the picture as it is")
-    add("edit_prompt", nargs="?", default="", help="as it shall be; without it the source prompt, for --reweight")
+    add("edit_prompt", nargs="?", default="", help="the picture you want; without it the source prompt, for --reweight")
     add("-o", "--output", type=Path, default=Path("edit.png"), help="where the edited picture goes (edit.png)")
     add("--source", type=Path, help="where the source picture goes")
-    add("--maps", type=Path, help="where a sheet of the words' attention goes")
+    add("--maps", type=Path, help="where a sheet of the words' attention maps goes")
     add("--report", action="store_true", help="print the model's attention layers")
 
     group = parse.add_argument_group("model")
-    group.add_argument("--model", type=Path, help="a checkpoint or a diffusers folder; without it the demo model")
+    group.add_argument("--model", type=Path, help="a checkpoint or a diffusers folder; by default the demo model")
     group.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     group.add_argument("--dtype", choices=("float32", "float16", "bfloat16"), default="float32")
 
@@ -49,23 +49,23 @@ def parser() -> argparse.ArgumentParser:
     group.add_argument("--ramp", choices=RAMPS, default=default.ramp)
     group.add_argument("--self_layers", choices=tuple(SELF_LAYERS), default=default.self_layers)
     group.add_argument("--self_mode", choices=SELF_MODES, default=default.self_mode)
-    group.add_argument("--blocks", default="", help="as 'input, middle, output:3-5'")
-    group.add_argument("--word_windows", default=[], action="append", help="as 'dog: 0.0-0.3'; once a word")
+    group.add_argument("--blocks", default="", help="such as 'input, middle, output:3-5'")
+    group.add_argument("--word_windows", default=[], action="append", help="such as 'dog: 0.0-0.3'; may be repeated")
 
     group = parse.add_argument_group("AttentionLocalBlend")
     group.add_argument("--source_words", default="")
     group.add_argument("--edit_words", default="")
     group.add_argument("--threshold", type=float, default=blend.threshold)
-    group.add_argument("--blend_start", type=float, default=blend.start, help="the node's start")
+    group.add_argument("--blend_start", type=float, default=blend.start, help="start of AttentionLocalBlend")
     group.add_argument("--subtract_words", default="")
 
     group = parse.add_argument_group("P2PSampler")
     group.add_argument("--negative", default="")
-    group.add_argument("--width", type=int, help="in pixels; without it the model's")
+    group.add_argument("--width", type=int, help="in pixels; by default the model's own")
     group.add_argument("--height", type=int)
-    group.add_argument("--seed", type=int, help="without it one is drawn, and printed")
+    group.add_argument("--seed", type=int, help="by default a random one, which is printed")
     group.add_argument("--steps", type=int, default=30)
-    group.add_argument("--cfg", type=float, help="7.5; 4 for the demo model")
+    group.add_argument("--cfg", type=float, help="by default 7.5, or 4 for the demo model")
     group.add_argument("--sampler_name", default="dpmpp_2m", help="dpmpp_2m, euler, ddim and others")
     group.add_argument("--scheduler", default="sgm_uniform", help="sgm_uniform or karras")
     group.add_argument("--trajectory", choices=TRAJECTORIES, default="dual")
@@ -96,7 +96,7 @@ def _read_scale(text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise EditError(f"reweight: '{text}' is no number. Write the words first: --reweight dog 2.") from None
+        raise EditError("reweight", f"'{text}' is not a number.", "Write the words first: --reweight dog 2.") from None
 
 
 def as_nodes(options: argparse.Namespace) -> tuple[dict[str, Values], list[tuple[str, Values]]]:

@@ -65,7 +65,7 @@ def edit_image(
     ):
         Window(start, end, name)  # only to have it checked
     if not 0 <= init_image_strength <= 1:
-        raise EditError(f"init_image_strength is {init_image_strength}: it goes from 0 to 1.")
+        raise EditError("init_image_strength", f"{init_image_strength} is out of range.", "Choose one from 0 to 1.")
     pipe = with_scheduler(pipe, scheduler, from_image=init_image is not None)
     levels = _levels(pipe.scheduler, steps, 1.0 if init_image is None else init_image_strength)
     is_edited = prompt_edit is not None
@@ -104,7 +104,7 @@ def _levels(scheduler, steps: int, strength: float) -> list[float]:
     made = [t / scheduler.config.num_train_timesteps for t in scheduler.timesteps.tolist()]
     skipped = steps - int(steps * strength)
     if skipped >= steps:
-        raise EditError(f"init_image_strength is {strength}: of {steps} steps it would make none.")
+        raise EditError("init_image_strength", f"with {strength}, none of the {steps} steps is made.", "Raise it.")
     return list(dict.fromkeys(made))[skipped:]
 
 

@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> None:
         print(model_report(architecture, options.model.name if options.model else "The demo model", *size))
     if not options.source_prompt:
         if not options.report:
-            raise EditError("source_prompt is missing: say what the picture is. --help shows everything.")
+            raise EditError("source_prompt", "it is missing.", "Say what the picture shows. --help lists the options.")
         return
     options.seed = random.randrange(2**32) if options.seed is None else options.seed
     options.cfg = options.cfg or (7.5 if options.model else 4.0)

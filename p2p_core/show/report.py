@@ -51,8 +51,8 @@ def model_report(architecture: Architecture, name: str, height: int, width: int)
         "",
         f"{name}, {pixels * width} x {pixels * height} pixels: {describe_kinds(layers)} layers in "
         f"{len(blocks(layers))} blocks.",
-        f"Their maps, all kept in half precision, would be {_memory(sum(map(sizes.memory, layers)))} "
-        "a picture and step. This pack makes none of them.",
+        f"Keeping all their maps in half precision would take {_memory(sum(map(sizes.memory, layers)))} "
+        "per picture and step. This pack makes none of them.",
     ]
     for setting in SELF_LAYERS:
         try:
@@ -63,9 +63,10 @@ def model_report(architecture: Architecture, name: str, height: int, width: int)
         grids = " ".join(dict.fromkeys(map(sizes.grid, reached))) or "none"
         lines.append(f"self_layers {setting}: {describe_kinds(reached, 'self')} layers, grids {grids}.")
     makers = architecture.blend_layers(height, width)
-    where = ", ".join(dict.fromkeys(layer.name for layer in makers)) if architecture.blend_blocks else ""
     grid = " x ".join(sizes.grid(makers[0]).split("x"))
-    lines.append(f"AttentionLocalBlend's masks come from the {makers[0].kind}-attention {where or f'at {grid}'}.")
+    names = ", ".join(dict.fromkeys(layer.name for layer in makers))
+    where = f"of {names}" if architecture.blend_blocks else f"at {grid}"
+    lines.append(f"The masks of a local blend come from the {makers[0].kind}-attention {where}.")
     return "\n".join(lines)
 
 

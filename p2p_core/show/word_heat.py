@@ -46,11 +46,11 @@ def word_heat(maps: AttentionMaps, words: str, edited: bool, blocks: str = "") -
     else:
         found = [_every_word(kept.prompt) for _, kept in prompts]
     if not any(found):
-        raise EditError("words is empty, and so is the prompt: there is no word to show.")
+        raise EditError("words", "it is empty, and so is the prompt: there is no word to show.")
     for (_, kept), places in zip(prompts, found):
         for phrase, positions in places.items():
             if not set(positions) <= set(kept.positions):
-                raise EditError(f"words: {phrase} is padding after the end of the prompt, of which no map is kept.")
+                raise EditError("words", f"{phrase} is padding after the prompt's end, and no map of it was kept.")
     return _heat(prompts, found, blocks)
 
 

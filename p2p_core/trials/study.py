@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from ..edit import Edit, Variant
 from ..errors import EditError
-from ..layers import Layer, blocks, grid_name, parse_blocks
+from ..layers import BlockRange, Layer, blocks, grid_name
 from ..schedule import Window
 
 GROUPINGS = ("block", "resolution", "part")
@@ -20,10 +20,10 @@ EVERYTHING = "all layers"
 
 @dataclass(frozen=True)
 class Group:
-    """Some blocks of a model, by the names that InjectSchedule.blocks knows."""
+    """Some blocks of a model, as InjectSchedule.blocks has them."""
 
     label: str
-    blocks: tuple[str, ...]
+    blocks: tuple[BlockRange, ...]
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,11 @@ class Finding:
 
 def group_layers(layers: Sequence[Layer], by: str, height: int, width: int) -> list[Group]:
     """The model's blocks with attention one by one, by resolution, or by part of the UNet."""
-    if by == "block":
-        return [Group(name, (name,)) for name in blocks(layers)]
-    found: dict[str, list[str]] = {}
-    for layer in layers:
-        label = grid_name(layer, height, width) if by == "resolution" else layer.block
-        found.setdefault(label, []).append(layer.name)
-    return [Group(label, tuple(dict.fromkeys(names))) for label, names in found.items()]
+    found: dict[str, list[BlockRange]] = {}
+    for name, (layer, *_) in blocks(layers).items():
+        label = {"block": name, "resolution": grid_name(layer, height, width), "part": layer.block}[by]
+        found.setdefault(label, []).append(BlockRange(layer.block, layer.number, layer.number))
+    return [Group(label, tuple(ranges)) for label, ranges in found.items()]
 
 
 def study(edit: Edit, groups: Sequence[Group], attention: str = "both") -> Edit:
@@ -70,20 +68,21 @@ def study(edit: Edit, groups: Sequence[Group], attention: str = "both") -> Edit:
     """
     if len(edit.variants) != 1:
         raise EditError(
-            f"edit has {len(edit.variants)} edited prompts: a study looks at one. Connect the first "
-            "PromptPairAlign alone."
+            "edit",
+            f"it has {len(edit.variants)} edited prompts, but a study looks at one.",
+            "Use an edit with a single edited prompt.",
         )
     if len(groups) < 2:
-        raise EditError("by: with this choice the model's attention is one single group; choose block instead.")
+        raise EditError("by", "this choice puts all layers of the model into one group.", "Choose 'block' instead.")
     variant = _limited(edit.variants[0], attention)
     if variant.schedule.blocks:
         raise EditError(
-            "edit: its AttentionInjectSchedule has blocks set, which is what a study tries; leave them empty."
+            "blocks", "this edit names blocks of its own, but choosing them is the study's part.", "Leave it empty."
         )
-    every = [name for group in groups for name in group.blocks]
-    chosen = [every, [], *(group.blocks for group in groups)]
-    chosen += [[name for name in every if name not in group.blocks] for group in groups]
-    return replace(edit, variants=tuple(_injected_in(variant, names) for names in chosen))
+    every = tuple(some for group in groups for some in group.blocks)
+    chosen = [every, (), *(group.blocks for group in groups)]
+    chosen += [tuple(some for some in every if some not in group.blocks) for group in groups]
+    return replace(edit, variants=tuple(_injected_in(variant, ranges) for ranges in chosen))
 
 
 def findings(groups: Sequence[Group], source: torch.Tensor, pictures: torch.Tensor) -> list[Finding]:
@@ -124,7 +123,7 @@ def similarity(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
 
 def table(found: Sequence[Finding]) -> str:
-    """The findings, a line each, and in a sentence which group holds most of the source."""
+    """The findings, one line each, and sentences that say which group holds most of the source."""
     everything, groups = found[0], found[1:]
     width = max(len(finding.label) for finding in found)
     lines = [
@@ -139,7 +138,7 @@ def table(found: Sequence[Finding]) -> str:
         "",
         "moved: how far the edit is from the source (root mean square, of the full range).",
         "kept: structural similarity with the source; 1 is the same picture.",
-        f"'{EVERYTHING}, everywhere but here' is no injection at all.",
+        f"The row '{EVERYTHING}', column 'everywhere but here', is without injection.",
     ]
     gap = everything.only.kept - everything.without.kept
     if gap < 0.01:
@@ -147,8 +146,8 @@ def table(found: Sequence[Finding]) -> str:
     best = max(groups, key=lambda finding: finding.only.kept)
     missed = min(groups, key=lambda finding: finding.without.kept)
     lines.append(
-        f"Alone, {best.label} keeps most of the source: {best.only.kept:.3f}, where no injection keeps "
-        f"{everything.without.kept:.3f} and injection everywhere {everything.only.kept:.3f}."
+        f"Alone, {best.label} keeps most of the source: {best.only.kept:.3f}. Without injection it is "
+        f"{everything.without.kept:.3f}, with injection everywhere {everything.only.kept:.3f}."
     )
     lines.append(f"Left out, {missed.label} is missed most: {missed.without.kept:.3f} without it.")
     return "\n".join(lines)
@@ -163,8 +162,8 @@ def _limited(variant: Variant, attention: str) -> Variant:
     return replace(variant, schedule=schedule)
 
 
-def _injected_in(variant: Variant, names: Sequence[str]) -> Variant:
-    if names:
-        return replace(variant, schedule=replace(variant.schedule, blocks=parse_blocks(", ".join(names))))
+def _injected_in(variant: Variant, ranges: tuple[BlockRange, ...]) -> Variant:
+    if ranges:
+        return replace(variant, schedule=replace(variant.schedule, blocks=ranges))
     nothing = {"cross_window": Window(0.0, 0.0, "cross"), "self_window": Window(0.0, 0.0, "self"), "word_windows": ()}
     return replace(variant, schedule=replace(variant.schedule, **nothing))

@@ -48,7 +48,7 @@ class Axis:
 
 
 def read_axis(name: str, parameter: str, text: str, words: str = "") -> Axis:
-    """An axis from a node's inputs `<name>_parameter`, `<name>_values` and `<name>_words`.
+    """An axis from the inputs `<name>_parameter`, `<name>_values` and `<name>_words`.
 
     Values are separated by commas or spaces; a range is written first:last:step.
 
@@ -58,12 +58,14 @@ def read_axis(name: str, parameter: str, text: str, words: str = "") -> Axis:
     if parameter == NOTHING:
         return Axis(name, parameter, (None,))
     if parameter not in PARAMETERS:
-        raise EditError(f"{name}_parameter: '{parameter}' is none of {', '.join((NOTHING, *PARAMETERS))}.")
+        raise EditError(f"{name}_parameter", f"'{parameter}' is not one of: {', '.join((NOTHING, *PARAMETERS))}.")
     if parameter == WORD_WEIGHT and not words.strip():
-        raise EditError(f"{name}_words is empty: name the words of the edited prompt whose weight {name}_values are.")
+        raise EditError(f"{name}_words", "it is empty.", f"Name the words whose weights {name}_values lists.")
     written = [value for value in re.split(r"[,，;\s]+", text) if value]
     if not written:
-        raise EditError(f"{name}_values is empty: write the values of {parameter}, as {_example(parameter)}.")
+        raise EditError(
+            f"{name}_values", "it is empty.", f"Write values of {parameter}, such as {_example(parameter)}."
+        )
     if parameter in _CHOICES:
         values = _read_choices(name, parameter, written)
     else:
@@ -79,15 +81,22 @@ def grid(edit: Edit, x: Axis, y: Axis) -> Edit:
     """
     if len(edit.variants) != 1:
         raise EditError(
-            f"edit has {len(edit.variants)} edited prompts: a sweep tries settings of one. Connect the first "
-            "PromptPairAlign alone."
+            "edit",
+            f"it has {len(edit.variants)} edited prompts, but a sweep varies the settings of one.",
+            "Use an edit with a single edited prompt.",
         )
     if x.parameter == y.parameter and (x.parameter == NOTHING or x.words == y.words):
-        what = "nothing is swept" if x.parameter == NOTHING else f"{x.parameter} is on both axes"
-        raise EditError(f"x_parameter and y_parameter: {what}; choose a parameter for one, and another for the other.")
+        both = "x_parameter and y_parameter"
+        if x.parameter == NOTHING:
+            raise EditError(both, "nothing is swept.", "Choose a parameter for at least one axis.")
+        raise EditError(both, f"{x.parameter} is on both axes.", "Choose a different parameter for each axis.")
     cells = len(x.values) * len(y.values)
     if cells > MOST_CELLS:
-        raise EditError(f"x_values and y_values: the grid would have {cells} pictures; at most {MOST_CELLS} are made.")
+        raise EditError(
+            "x_values and y_values",
+            f"the grid would have {cells} pictures, but {MOST_CELLS} is the most that a sweep makes.",
+            "Use fewer values.",
+        )
     variants = []
     for of_y in y.values:
         for of_x in x.values:
@@ -111,7 +120,9 @@ def _with_values(edit: Edit, values: list[tuple[Axis, float | str | None]]) -> E
         if axis.parameter in _BLENDS:
             if variant.blend is None:
                 raise EditError(
-                    f"{axis.name}_parameter: {axis.parameter} is of AttentionLocalBlend, which the edit does not have."
+                    f"{axis.name}_parameter",
+                    f"{axis.parameter} is a setting of a local blend, and the edit has none.",
+                    "Add a local blend to the edit, or choose another parameter.",
                 )
             variant = replace(variant, blend=replace(variant.blend, **{_BLENDS[axis.parameter]: value}))
     edit = replace(edit, variants=(variant,))
@@ -124,14 +135,16 @@ def _with_values(edit: Edit, values: list[tuple[Axis, float | str | None]]) -> E
 def _reweighted(edit: Edit, axis: Axis, scale: float) -> Edit:
     try:
         return edit.reweight(axis.words, scale)
-    except EditError as error:  # its "words" are this node's x_words or y_words
-        raise EditError(re.sub(r"^words\b", f"{axis.name}_words", str(error))) from None
+    except EditError as error:  # its "words" are this axis'
+        raise error.of(f"{axis.name}_words") from None
 
 
 def _read_choices(name: str, parameter: str, written: list[str]) -> tuple[str, ...]:
     unknown = [value for value in written if value not in _CHOICES[parameter]]
     if unknown:
-        raise EditError(f"{name}_values: '{unknown[0]}' is no {parameter}; there are {', '.join(_CHOICES[parameter])}.")
+        raise EditError(
+            f"{name}_values", f"'{unknown[0]}' is not a value of {parameter}: {', '.join(_CHOICES[parameter])}."
+        )
     return tuple(written)
 
 
@@ -144,10 +157,17 @@ def _read_numbers(name: str, parameter: str, text: str) -> list[float]:
         elif len(numbers) != 1:
             raise ValueError
     except ValueError:
-        raise EditError(f"{name}_values: '{text}' is no number; write {parameter} as {_example(parameter)}.") from None
+        raise EditError(
+            f"{name}_values",
+            f"'{text}' is not a number.",
+            f"Write values of {parameter} such as {_example(parameter)}.",
+        ) from None
     for number in numbers:
         if not lowest <= number <= highest:
-            raise EditError(f"{name}_values: {number:g} is no {parameter}: it goes from {lowest:g} to {highest:g}.")
+            raise EditError(
+                f"{name}_values",
+                f"{number:g} is out of range: {parameter} goes from {lowest:g} to {highest:g}.",
+            )
     return numbers
 
 

@@ -90,3 +90,20 @@ def test_a_tab_for_each_edit(canvas):
     assert loaded(view, "edit")
     assert view.get_by_role("button", name="fox").count() == 1
     assert view.get_by_role("button", name="dog").count() == 0
+
+
+AS_VERSION_0_1_REPORTED = """(node) => {
+    const [[report]] = app.nodeOutputs[String(node.id)].p2p_compare;
+    const old = Object.entries(report).map(([name, value]) => [`p2p_${name}`, value]);
+    app.nodeOutputs[String(node.id)] = Object.fromEntries(old);
+    node.onExecuted?.(app.nodeOutputs[String(node.id)]);
+}"""
+
+
+def test_a_result_in_the_form_of_version_0_1_is_shown(compared):
+    """A workflow that was saved with its results carries them."""
+    compared.on(NODE, AS_VERSION_0_1_REPORTED)
+    compared.frames(4)
+    view = compared.view(NODE)
+    assert loaded(view, "source") and loaded(view, "edit")
+    assert view.get_by_role("button", name="dog").count() == 1

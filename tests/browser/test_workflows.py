@@ -133,6 +133,17 @@ def test_reload_opens_the_workflow_again(canvas):
     assert "Tokens as encoded" in view.inner_text()
 
 
+def test_results_are_of_their_own_workflow(canvas):
+    """A node of the same number in the next one shows nothing of the last, whose results came out of the cache."""
+    canvas.build(EVERYTHING, EVERYTHING_LINKS)
+    canvas.run()
+    canvas.build(EVERYTHING, EVERYTHING_LINKS)
+    canvas.run()
+    canvas.tokens_shown()
+    canvas.build(EVERYTHING, EVERYTHING_LINKS)
+    assert "p2p-preview" in canvas.view(ID["align"]).get_attribute("class")
+
+
 def test_nodes_work_without_the_views(browser, page):
     """web/ can't be loaded: the same workflow queues the same."""
     page.build(EVERYTHING, EVERYTHING_LINKS)

@@ -62,13 +62,27 @@ def test_a_reweight_window_with_start_after_end(server):
 def test_blocks_that_are_none(server):
     graph = DemoGraph()
     edit = graph.schedule(graph.align()[0], blocks="input, sideways")
-    fails(server, sampled(graph, edit), "AttentionInjectSchedule", "blocks", "sideways", "middle")
+    fails(server, sampled(graph, edit), "AttentionInjectSchedule", "blocks", "sideways", "input, middle, output")
 
 
 def test_blocks_that_the_model_lacks(server):
     graph = DemoGraph()
     edit = graph.schedule(graph.align()[0], blocks="output:90")
-    fails(server, sampled(graph, edit), "P2PSampler", "blocks", "output:90")
+    said = "blocks is an input of AttentionInjectSchedule"
+    fails(server, sampled(graph, edit), "P2PSampler", "blocks", "output:90", "output:5", said)
+
+
+def test_words_whose_maps_are_only_of_an_area(server):
+    """No map of the whole picture: what the engine says of it, and where the words were given."""
+    graph = DemoGraph()
+    aligned = graph.align()
+    edit = graph.add(
+        "AttentionLocalBlend", edit=aligned[0], source_words="cat", edit_words="dog", threshold=0.3, start=0.0
+    )
+    area = {"width": 64, "height": 128, "x": 64, "y": 0, "strength": 1.0}
+    source, edited = (graph.add("ConditioningSetArea", conditioning=aligned[i], **area)[0] for i in (1, 2))
+    said = "source_words and edit_words are inputs of AttentionLocalBlend"
+    fails(server, sampled(graph, edit[0], source=source, edited=edited), "P2PSampler", "Connect a mask", said)
 
 
 def test_an_override_with_the_wrong_number_of_rows(server):

@@ -466,7 +466,7 @@ def test_models_that_can_t_be_edited_are_refused_by_name():
         ({"self_layers": "quarter"}, r"^self_layers: 'quarter'.*Choose 'half' or 'all'"),
         (
             {"blocks": parse_blocks("middle")},
-            r"^blocks: 'middle' has no attention layer in this model. It has: double:0, double:1, s",
+            r"^blocks: this model has no attention layer in 'middle'. Its blocks with attention: double:0, d",
         ),
     ],
 )
@@ -476,24 +476,26 @@ def test_layers_that_the_model_lacks(schedule, message):
 
 
 def test_conditioning_of_another_model():
-    with pytest.raises(EditError, match=r"makes 64 numbers a token, the model takes 32. Use the CLIP that belongs"):
+    with pytest.raises(
+        EditError, match=r"^edit: it has embeddings of width 64, but the model expects 32. Use the CLIP that belongs"
+    ):
         EditGuider(small_joint_model("flux"), edit_of(), joint_prompt("", "flux").encoding, 3.0)
-    with pytest.raises(EditError, match=r"makes 32 numbers a token, the model takes 64"):
+    with pytest.raises(EditError, match=r"^edit: it has embeddings of width 32, but the model expects 64"):
         EditGuider(small_model("sd1"), joint_edit("flux"), joint_prompt("", "flux").encoding, 3.0)
     edit = joint_edit("flux")
     other = [[edit.source.encoding[0][0], {"pooled_output": torch.zeros(1, 99)}]]
-    with pytest.raises(EditError, match=r"makes 99 numbers for the prompt as a whole, the model takes 24"):
+    with pytest.raises(EditError, match=r"^negative: it has a pooled output of width 99, but the model expects 24"):
         EditGuider(small_joint_model("flux"), edit, other, 3.0)
     tokens = joint_edit("sd3")  # aligned for CLIP and T5, encoded for T5 alone
     flux = joint_edit("flux")
-    with pytest.raises(EditError, match=r"source has 10 tokens where its prompt in the edit has 22"):
+    with pytest.raises(EditError, match=r"^source: it has 10 tokens, but its prompt in the edit has 22"):
         run(tokens, source=flux.source.encoding, edited=flux.variants[0].prompt.encoding, **settings("sd3"))
 
 
 def test_tiled_conditioning_is_refused():
     edit = joint_edit("flux")
     tiled = [[edit.source.encoding[0][0].repeat(1, 2, 1), edit.source.encoding[0][1]]]
-    with pytest.raises(EditError, match=r"source has 20 tokens where its prompt in the edit has 10"):
+    with pytest.raises(EditError, match=r"^source: it has 20 tokens, but its prompt in the edit has 10"):
         run(edit, source=tiled, **settings("flux"))
 
 

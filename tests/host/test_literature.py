@@ -19,30 +19,14 @@ from prompt_to_prompt.p2p_core.hosts.comfy.conditioning import stack
 from prompt_to_prompt.p2p_core.schedule import InjectSchedule, Window, parse_word_windows
 from reference import cross_attention_control as cac
 from reference import hertz
-from torch.overrides import TorchFunctionMode
+
+from support.float64 import InFloat64
 
 # With five steps and windows in fifths the paper's int(fraction * (steps + 1)) and int(fraction * steps)
 # begin and end at the same steps as `start <= i / n < end`.
 STEPS = 5
 CFG = 4.0
 EXACT = {"rtol": 0, "atol": 1e-9}
-
-
-class InFloat64(TorchFunctionMode):
-    """The host rounds to float32 here and there, at the UNet's output for one; here it stays float64."""
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        func = torch.Tensor.double if func is torch.Tensor.float else func
-        args, kwargs = (_wide(part) for part in (tuple(args), kwargs or {}))
-        return func(*args, **kwargs)
-
-
-def _wide(value):
-    if isinstance(value, tuple):
-        return tuple(map(_wide, value))
-    if isinstance(value, dict):
-        return {name: _wide(part) for name, part in value.items()}
-    return torch.float64 if value is torch.float32 else value
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ print("loaded", getattr(module, "NODE_CLASS_MAPPINGS", None), hasattr(module, "c
 
 def load(comfyui) -> subprocess.CompletedProcess:
     command = [sys.executable, "-c", LOAD_AS_COMFYUI_DOES, str(comfyui), str(CHECKOUT)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)  # noqa: S603
+    return subprocess.run(command, capture_output=True, text=True, timeout=600)  # noqa: S603
 
 
 def version() -> tuple[int, ...]:

@@ -7,6 +7,7 @@ import torch
 
 from support.comfy_client import Interrupted
 from support.graphs import EDIT, SOURCE, DemoGraph, fails, latent
+from support.inside_comfyui import COMFYUI
 
 WIDE, HIGH = 128, 128
 
@@ -103,6 +104,12 @@ def test_words_and_layers_that_are_none(server, how, mentioned):
 # -- P2PCompare -------------------------------------------------------------------------------------
 
 
+def report(result, node: str) -> dict:
+    """What a P2PCompare told the canvas."""
+    [[sent]] = result.outputs[node]["p2p_compare"]
+    return sent
+
+
 def test_what_the_canvas_gets(server):
     graph = Tools(batch=2)
     edit = graph.align(edit="a fox sitting on a car, at night", more=graph.align()[0])
@@ -110,20 +117,35 @@ def test_what_the_canvas_gets(server):
     source, edited = graph.decoded(sampled[0]), graph.decoded(sampled[1])
     compared = graph.add("P2PCompare", source=source, edited=edited, maps=sampled[2])
     result = server.run(graph.nodes)
-    sent = result.outputs[compared]
-    assert "images" not in sent
-    assert all(isinstance(value, list) for value in sent.values())
-    assert [len(sent[name]) for name in ("p2p_source", "p2p_edited", "p2p_difference")] == [2, 4, 4]
-    assert [prompt["text"] for prompt in sent["p2p_prompts"]] == [SOURCE, EDIT, "a fox sitting on a car, at night"]
-    changed = [[word["text"] for word in prompt["words"] if word["changed"]] for prompt in sent["p2p_prompts"]]
+    assert list(result.outputs[compared]) == ["p2p_compare"]  # and no "images"
+    sent = report(result, compared)
+    assert [len(sent[name]) for name in ("source", "edited", "difference")] == [2, 4, 4]
+    assert [prompt["text"] for prompt in sent["prompts"]] == [SOURCE, EDIT, "a fox sitting on a car, at night"]
+    changed = [[word["text"] for word in prompt["words"] if word["changed"]] for prompt in sent["prompts"]]
     assert changed == [[], ["dog"], ["fox", ",", "at", "night"]]
-    for entry in sent["p2p_heat"]:
-        word = sent["p2p_prompts"][entry["prompt"]]["words"][entry["word"]]
+    for entry in sent["heat"]:
+        word = sent["prompts"][entry["prompt"]]["words"][entry["word"]]
         assert word["text"] != ","
         assert entry["image"] in (0, 1)
-    assert len(sent["p2p_heat"]) == 2 * (6 + 6 + 8)
-    picture = server.image(sent["p2p_heat"][0]["file"])
+    assert len(sent["heat"]) == 2 * (6 + 6 + 8)
+    picture = server.image(sent["heat"][0]["file"])
     assert (picture.mode, picture.size) == ("RGBA", (WIDE, HIGH))
+
+
+def test_a_comparison_is_no_output_in_the_list_of_jobs(server):
+    """The core counts every record of a list in `ui`, and shows those with a file among what a person has made."""
+    if not (COMFYUI / "comfy_execution" / "jobs.py").is_file():
+        pytest.skip("ComfyUI 0.3.75 and older have no list of jobs")
+    from comfy_execution.jobs import get_outputs_summary
+
+    graph = Tools()
+    sampled = short(graph, graph.align()[0])
+    source, edited = graph.decoded(sampled[0]), graph.decoded(sampled[1])
+    graph.add("P2PCompare", source=source, edited=edited, maps=sampled[2])
+    kept = graph.shown(edited)
+    result = server.run(graph.nodes)
+    count, preview = get_outputs_summary(result.outputs)
+    assert (count, preview["nodeId"]) == (1, str(kept))
 
 
 def test_prompts_from_the_edit_or_none_at_all(server):
@@ -133,8 +155,8 @@ def test_prompts_from_the_edit_or_none_at_all(server):
     pictures = {"source": graph.decoded(sampled[0]), "edited": graph.decoded(sampled[1])}
     with_edit, bare = graph.add("P2PCompare", edit=edit, **pictures), graph.add("P2PCompare", **pictures)
     result = server.run(graph.nodes)
-    assert [prompt["text"] for prompt in result.outputs[with_edit]["p2p_prompts"]] == [SOURCE, EDIT]
-    assert result.outputs[bare]["p2p_prompts"] == result.outputs[bare]["p2p_heat"] == []
+    assert [prompt["text"] for prompt in report(result, with_edit)["prompts"]] == [SOURCE, EDIT]
+    assert report(result, bare)["prompts"] == report(result, bare)["heat"] == []
 
 
 def test_a_prompt_without_words(server):
@@ -143,9 +165,9 @@ def test_a_prompt_without_words(server):
     sampled = short(graph, graph.align(source="", edit="a dog")[0])
     source, edited = graph.decoded(sampled[0]), graph.decoded(sampled[1])
     compared = graph.add("P2PCompare", source=source, edited=edited, maps=sampled[2])
-    sent = server.run(graph.nodes).outputs[compared]
-    assert [len(prompt["words"]) for prompt in sent["p2p_prompts"]] == [0, 2]
-    assert [entry["prompt"] for entry in sent["p2p_heat"]] == [1, 1]
+    sent = report(server.run(graph.nodes), compared)
+    assert [len(prompt["words"]) for prompt in sent["prompts"]] == [0, 2]
+    assert [entry["prompt"] for entry in sent["heat"]] == [1, 1]
 
 
 def test_pictures_that_don_t_belong_together(server):
@@ -226,8 +248,11 @@ def test_a_sweep_can_be_stopped(server):
         ({"x_parameter": "word weight", "x_values": "1, 2", "x_words": "wolf"}, ("x_words", "wolf", "dog")),
         ({"x_parameter": "word weight", "x_values": "50", "x_words": "dog"}, ("x_values", "50", "-20 to 20")),
         ({"y_parameter": "self_mode", "y_values": "map, all"}, ("y_values", "all", "key_value")),
-        ({"x_parameter": "blend threshold"}, ("x_parameter", "AttentionLocalBlend")),
-        ({"x_parameter": "cross_start", "x_values": "0.9"}, ("cross_start", "cross_end", "0.9")),
+        ({"x_parameter": "blend threshold"}, ("x_parameter", "local blend")),
+        (
+            {"x_parameter": "cross_start", "x_values": "0.9"},
+            ("cross_start", "cross_end", "0.9", "an input of AttentionInjectSchedule"),
+        ),
     ],
 )
 def test_axes_that_are_none(server, how, mentioned):
@@ -241,7 +266,7 @@ def test_several_edits_at_once(server, tool, node_type):
     graph = Tools()
     both = graph.align(edit="a fox sitting on a car", more=graph.align()[0])
     graph.shown(getattr(graph, tool)(both[0])[1 if tool == "study" else 0])
-    fails(server, graph, node_type, "edit", "2", "PromptPairAlign")
+    fails(server, graph, node_type, "edit", "2 edited prompts", "single")
 
 
 # -- P2PLayerStudy and P2PModelReport ---------------------------------------------------------------
@@ -265,7 +290,7 @@ def test_a_study_of_an_edit_that_is_limited_already(server):
     graph = Tools()
     limited = graph.schedule(graph.align()[0], blocks="middle")
     graph.shown(graph.study(limited)[1])
-    fails(server, graph, "P2PLayerStudy", "edit", "blocks", "empty")
+    fails(server, graph, "P2PLayerStudy", "blocks is an input of AttentionInjectSchedule", "empty")
 
 
 def test_the_report_has_every_layer_in_order(server):

@@ -16,6 +16,8 @@ import websocket
 from PIL import Image
 
 Workflow = dict[str, dict]  # node id -> {"class_type": ..., "inputs": {...}}
+# Seconds that an answer may take, by which a server is told from one that hangs: on a busy machine it may be long.
+PATIENCE = 300
 ProgressCallback = Callable[[str, float, float], None]  # node id, value, maximum
 
 
@@ -94,14 +96,16 @@ class Client:
             raise WorkflowError(text or "The workflow is not valid.", errors)
         return answer["prompt_id"]
 
-    def run(self, workflow: Workflow, progress: ProgressCallback | None = None, timeout: float = 600) -> Result:
+    def run(self, workflow: Workflow, progress: ProgressCallback | None = None, timeout: float = 1200) -> Result:
         """Submit `workflow`, wait for its end and collect its pictures.
 
         Raises WorkflowError if a node fails, Interrupted if the run is stopped, TimeoutError after `timeout` seconds
         (the run is then stopped).
         """
         client_id, began = uuid.uuid4().hex, time.monotonic()
-        socket = websocket.create_connection(f"{self.url.replace('http', 'ws', 1)}/ws?clientId={client_id}", timeout=5)
+        address = f"{self.url.replace('http', 'ws', 1)}/ws?clientId={client_id}"
+        socket = websocket.create_connection(address, timeout=PATIENCE)
+        socket.settimeout(5)  # and then it is asked whether the server is still there
         try:
             result = Result(self.queue(workflow, client_id))
             self._follow(socket, result, progress, began + timeout)
@@ -152,8 +156,8 @@ class Client:
             if kind == "executing" and data["node"] is None:
                 return
 
-    def get(self, path: str, raw: bool = False):
-        with urllib.request.urlopen(self.url + path, timeout=60) as response:  # noqa: S310 - our own loopback server
+    def get(self, path: str, raw: bool = False, timeout: float = PATIENCE):
+        with urllib.request.urlopen(self.url + path, timeout=timeout) as response:  # noqa: S310 - our own loopback server
             body = response.read()
         return body if raw else json.loads(body)
 
@@ -162,7 +166,7 @@ class Client:
         headers = {"Content-Type": "application/json"}
         request = urllib.request.Request(self.url + path, json.dumps(body).encode(), headers)  # noqa: S310
         try:
-            with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=PATIENCE) as response:  # noqa: S310
                 answer = response.read()
         except urllib.error.HTTPError as error:
             answer = error.read()

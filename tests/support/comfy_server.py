@@ -22,7 +22,7 @@ from support.comfy_client import Client
 
 ENDS_WITH_PARENT = Path(__file__).with_name("ends_with_parent.py")
 FOLDERS = ("output", "input", "temp", "user")  # ComfyUI has an argument for each
-START_TIMEOUT = 180  # seconds; the first start compiles a few thousand files
+START_TIMEOUT = 600  # seconds; the first start compiles a few thousand files, and the machine may be busy
 # The models here are small: a second thread gains little, and waiting for it on a busy machine costs a hundredfold.
 THREADS = {"OMP_NUM_THREADS": "1"}
 
@@ -77,21 +77,37 @@ class Server(Client):
             self.base = Path(tempfile.mkdtemp(prefix="prompt-to-prompt-"))
             self._make_folders()
         try:
-            command = self._command()
-            with (self.base / "server.log").open("ab") as log:
-                self.process = subprocess.Popen(  # noqa: S603
-                    command,
-                    cwd=self.environment.comfyui,
-                    env={**THREADS, **os.environ},
-                    stdin=subprocess.PIPE,
-                    stdout=None if echo else log,
-                    stderr=None if echo else subprocess.STDOUT,
-                    start_new_session=True,  # Ctrl-C and the like are for this process, which then stops the server
-                )
-            self._wait()
+            while not self._started(echo):
+                self.process.stdin.close()
         except BaseException:
             self.stop()
             raise
+
+    def _started(self, echo: bool) -> bool:
+        """Start it and wait; whether it runs, and not another program took the port before it could."""
+        command = self._command()
+        before = len(self._written())
+        with (self.base / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(  # noqa: S603
+                command,
+                cwd=self.environment.comfyui,
+                env={**THREADS, **os.environ},
+                stdin=subprocess.PIPE,
+                stdout=None if echo else log,
+                stderr=None if echo else subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C and the like are for this process, which then stops the server
+            )
+        try:
+            self._wait()
+        except ServerError:
+            if "--port" in self.arguments or "address already in use" not in self._written()[before:].lower():
+                raise
+            return False
+        return True
+
+    def _written(self) -> str:
+        """The log, if there is one by now."""
+        return self.log if (self.base / "server.log").exists() else ""
 
     def stop(self) -> None:
         if self.process:
@@ -153,7 +169,7 @@ class Server(Client):
 
     def _answers(self) -> bool:
         try:
-            stats = self.get("/system_stats")
+            stats = self.get("/system_stats", timeout=5)
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             return False
         # On a port that someone else took in the meantime, another server would answer.

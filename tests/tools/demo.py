@@ -11,14 +11,17 @@ import json
 import shutil
 import sys
 import time
+from difflib import SequenceMatcher
 from pathlib import Path
 
+from PIL import Image
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.append(str(Path(__file__).resolve().parents[2]))  # p2p_core; there is no ComfyUI in this process
 from bootstrap import CHECKOUT
 
 from support.comfy_client import Workflow, WorkflowError
 from support.comfy_server import Server, ServerError
-from tools.contact_sheet import Panel, contact_sheet
 
 WORKFLOW = CHECKOUT / "example_workflows" / "api" / "word_swap.json"
 
@@ -81,11 +84,9 @@ class Bar:
             print(f"\r  sampling [{'=' * full}{' ' * (width - full)}] {self.elapsed:3.0f} s", end="", flush=True)
 
 
-def sample(workflow: Workflow, seeds: list[int], source: str | None, edit: str | None) -> list[list[Panel]]:
-    """A row of panels a seed: one for each SaveImage, with the node's title as its label."""
-    before, after = prompts(filled_in(workflow, 0, source, edit))
+def sample(workflow: Workflow, seeds: list[int], source: str | None, edit: str | None) -> list[list[Image.Image]]:
+    """A row of pictures a seed, one for each SaveImage."""
     samplers = sum("seed" in node["inputs"] for node in workflow.values())
-    saves = {node_id: node["_meta"]["title"] for node_id, node in workflow.items() if node["class_type"] == "SaveImage"}
     rows, began = [], time.monotonic()
     print("Starting ComfyUI ...", end=" ", flush=True)
     with Server() as server:
@@ -94,9 +95,30 @@ def sample(workflow: Workflow, seeds: list[int], source: str | None, edit: str |
         for seed in seeds:
             result = server.run(filled_in(workflow, seed, source, edit), progress=bar)
             bar.next_run()
-            captions = {title: before if title == "source" else after for title in saves.values()}
-            rows.append([Panel(result.images[i][0], title, captions[title], before) for i, title in saves.items()])
+            rows.append([result.images[node][0] for node in titles(workflow)])
     return rows
+
+
+def titles(workflow: Workflow) -> dict[str, str]:
+    """What each SaveImage shows, by its id."""
+    return {node_id: node["_meta"]["title"] for node_id, node in workflow.items() if node["class_type"] == "SaveImage"}
+
+
+def caption(title: str, before: str, after: str) -> list[tuple[str, bool]]:
+    """A picture's title and prompt; the edit's words that are not in the source's place stand out."""
+    words = before.split()
+    if title == "source":
+        return [(f"{title}:", False), *((word, False) for word in words)]
+    changes = SequenceMatcher(None, words, after.split(), autojunk=False).get_opcodes()
+    marked = [(word, change != "equal") for change, _, _, start, end in changes for word in after.split()[start:end]]
+    return [(f"{title}:", False), *marked]
+
+
+def sheet(rows: list[list[Image.Image]], seeds: list[int], workflow: Workflow, before: str, after: str) -> Image.Image:
+    from p2p_core.show.sheets import Sheet  # torch with it, which the server needs no one to wait for
+
+    columns = [caption(title, before, after) for title in titles(workflow).values()]
+    return Sheet(rows, columns, [[(f"seed {seed}", False)] for seed in seeds]).draw()
 
 
 def main(arguments: list[str]) -> int:
@@ -110,7 +132,8 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         print("\nStopped.", file=sys.stderr)
         return 130
-    contact_sheet(rows, [f"seed {seed}" for seed in given.seed]).save(given.out)
+    before, after = prompts(filled_in(workflow, 0, given.source, given.edit))
+    sheet(rows, given.seed, workflow, before, after).save(given.out)
     print(f"The picture: {given.out.resolve()}")
     return 0
 

@@ -24,7 +24,7 @@ import torch
 import websocket
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from support.comfy_client import Result
+from support.comfy_client import PATIENCE, Result
 from support.comfy_server import Server
 from support.graphs import DemoGraph, latent
 from support.jobs import STEPS, Job, jobs
@@ -64,7 +64,7 @@ class Listener:
         self.failure: BaseException | None = None
         self._id = uuid.uuid4().hex
         address = server.url.replace("http", "ws", 1)
-        self._socket = websocket.create_connection(f"{address}/ws?clientId={self._id}", timeout=60)
+        self._socket = websocket.create_connection(f"{address}/ws?clientId={self._id}", timeout=PATIENCE)
         # Previews that say which job they are of, as ComfyUI's own front end asks for them.
         self._socket.send(json.dumps({"type": "feature_flags", "data": {"supports_preview_metadata": True}}))
         self._thread = threading.Thread(target=self._listen, daemon=True)

@@ -281,5 +281,5 @@ def test_the_same_prompt_and_latent_under_full_injection_give_the_source():
 def test_a_prompt_lengthened_after_its_alignment_is_an_error_that_names_the_cause(keep):
     call = Call(torch.randn(2, 3, 4), *torch.randn(2, 2, 7, 4), layer("cross", 1), (), (8, 8))
     pair = Pair(Neighbour(slice(0, 1)), slice(1, 2), Injection(Mix(torch.eye(5)), keep))
-    with pytest.raises(EditError, match=r"attends to 7 tokens, but the prompts of this edit have 5.*Concat"):
+    with pytest.raises(EditError, match=r"attends to 7 tokens, but the prompts of this edit have 5.*changed in length"):
         edited_attention(call, [pair], lambda q, k, v, mask: q)

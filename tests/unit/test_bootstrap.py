@@ -66,7 +66,7 @@ def test_two_processes_build_once(release):
     for process in both:
         process.start()
     for process in both:
-        process.join(timeout=60)
+        process.join(timeout=300)
     assert [process.exitcode for process in both] == [0, 0]
     assert builds(release) == 1
 

@@ -284,6 +284,17 @@ def test_what_cannot_be_edited_is_said(pipes):
         edited(pipe, edit.local_blend("cat", "dog", start=0.0))
 
 
+def test_a_call_that_edits_nothing_is_logged_with_the_reason(pipes, caplog):
+    pipe = pipes()
+    edit = align(pipe, SOURCE, EDIT)
+    _, run = edited(pipe, edit.schedule(InjectSchedule(cross_strength=0.0, self_strength=0.0)))
+    assert "Nothing was edited: cross_strength and self_strength are 0" in caplog.text
+    assert run.note() in caplog.messages
+    caplog.clear()
+    _, run = edited(pipe, edit)
+    assert run.note() is None and not caplog.messages
+
+
 def test_a_compiled_unet_is_refused(pipes):
     pipe = copy.copy(pipes())
     edit = align(pipe, SOURCE, EDIT)

@@ -12,7 +12,7 @@ from prompt_to_prompt.p2p_core.alignment import align
 from prompt_to_prompt.p2p_core.architecture import Architecture
 from prompt_to_prompt.p2p_core.edit import Edit
 from prompt_to_prompt.p2p_core.errors import EditError
-from prompt_to_prompt.p2p_core.layers import Layer
+from prompt_to_prompt.p2p_core.layers import Layer, parse_blocks
 from prompt_to_prompt.p2p_core.schedule import InjectSchedule, Window, parse_word_windows
 from reference.prompts import tokenised
 
@@ -137,3 +137,29 @@ def test_local_blend_by_a_mask_or_the_sources_words_alone_is_for_all_edits():
 def test_what_cannot_be_is_an_error_that_begins_with_the_inputs_name(change, message):
     with pytest.raises(EditError, match=message):
         change(edit())
+
+
+LAYERS = [
+    Layer(block, number, 0, (part,), level, 2, 4)
+    for block, number, level in (("input", 1, 0), ("middle", 0, 1))
+    for part in ("image", "text")
+]
+OFF = Window(0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "reason"),
+    [
+        (InjectSchedule(cross_strength=0, self_strength=0), "cross_strength and self_strength are 0, and no word"),
+        (InjectSchedule(OFF, OFF), "of the 4 steps none lies in a window, and no word"),
+        (InjectSchedule(Window(0.3, 0.4), OFF), "of the 4 steps none lies in a window, and no word"),
+        (InjectSchedule(OFF, self_strength=0), "of the 4 steps none lies in a window, and no word"),
+        (
+            InjectSchedule(OFF, self_layers="half", blocks=parse_blocks("input")),
+            "blocks and self_layers leave out every layer whose window is open, and no word",
+        ),
+        (InjectSchedule(OFF, self_layers="quarter"), "blocks and self_layers leave out every layer"),
+    ],
+)
+def test_an_edit_that_edits_nothing_knows_why(schedule, reason):
+    assert edit().schedule(schedule).why_nothing(LAYERS, 4).startswith(reason)

@@ -161,7 +161,7 @@ def test_what_makes_no_sense_is_said(pipe):
     for wrong, message in (
         ({"prompt_edit_spatial_start": 0.7, "prompt_edit_spatial_end": 0.2}, "prompt_edit_spatial_start"),
         ({"init_image": Image.new("RGB", (64, 64)), "init_image_strength": 0.1}, "init_image_strength"),
-        ({"prompt_edit_token_weights": [(77, 2.0)]}, "is not a position"),
+        ({"prompt_edit_token_weights": [(77, 2.0)]}, "is not a token position"),
         ({"scheduler": "KarrasScheduler"}, "KarrasScheduler"),
     ):
         with pytest.raises(EditError, match=message):

@@ -69,7 +69,7 @@ ENTRANCES = {"p2p_core/__main__.py": "command", "p2p_core/edit_image.py": "comma
 """The two documented ways in: each opens one folder."""
 ENGINE = [
     ["errors", "words", "tokens", "layers", "rows", "noise", "blend"],
-    ["alignment", "schedule", "architecture", "values"],
+    ["alignment", "schedule", "architecture", "picture", "values"],
     ["edit", "attention", "step"],
     ["maps", "predictions", "run"],
 ]
@@ -123,6 +123,47 @@ def test_nothing_runs_but_the_code(path):
     assert not calls & {"eval", "exec", "compile", "__import__"}
     if TRAINING not in path.parents:
         assert not imported(path) & {"pickle", "subprocess", "socket", "urllib", "requests", "httpx", "pip", "ctypes"}
+
+
+def raised(path: Path) -> list[list[tuple[str, str]]]:
+    """For each EditError of a file how its parts that are written there begin and end."""
+    calls = (node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call))
+    named = [call for call in calls if getattr(call.func, "id", "") == "EditError"]
+    return [[ends(part) for part in call.args] for call in named if not any(map(is_starred, call.args))]
+
+
+def is_starred(part: ast.expr) -> bool:
+    return isinstance(part, ast.Starred)
+
+
+def ends(text: ast.expr) -> tuple[str, str]:
+    """The first and the last letter of a text, where they are written and not made."""
+    parts = text.values if isinstance(text, ast.JoinedStr) else [text]
+    first, last = (part.value if isinstance(part, ast.Constant) else "" for part in (parts[0], parts[-1]))
+    return first[:1], last[-1:]
+
+
+@pytest.mark.parametrize("path", PACK, ids=name)
+def test_an_error_is_an_input_a_problem_and_a_remedy(path):
+    for _, problem, *remedy in raised(path):
+        assert not problem[0].isupper()
+        assert not any(first.islower() for first, _ in remedy)
+        assert {last for _, last in (problem, *remedy)} <= {".", ""}
+
+
+NODES = {"ComfyUI", *(path.stem for path in (ROOT / "web" / "docs").glob("*.md"))}
+
+
+@pytest.mark.parametrize("path", [path for path in CORE if folder(path) in ("", "trials", "show")], ids=name)
+def test_what_the_engine_says_names_no_node(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    comments = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    said = [
+        n.value
+        for n in ast.walk(tree)
+        if isinstance(n, ast.Constant) and isinstance(n.value, str) and n not in comments
+    ]
+    assert [text for text in said if any(node in text for node in NODES)] == []
 
 
 def test_linter():

@@ -90,7 +90,7 @@ def test_grid_lays_out_a_layers_queries_as_the_latent(height, width, level):
 
 
 def test_queries_of_no_layout_are_an_error_that_names_the_likely_cause():
-    with pytest.raises(EditError, match=r"55 places for a latent of 16 x 16.*Deep Shrink"):
+    with pytest.raises(EditError, match=r"55 positions for a latent of 16 x 16.*Deep Shrink"):
         grid(55, 16, 16)
 
 
@@ -128,7 +128,7 @@ def test_maps_of_several_blocks_are_averaged_by_layers_at_the_finest_resolution(
     torch.testing.assert_close(maps.of((1,)), torch.full((1, 8, 8), 0.3))
     torch.testing.assert_close(maps.of((1, 2), "output"), torch.full((1, 8, 8), 0.8))
     torch.testing.assert_close(maps.of((2,), "middle"), torch.full((1, 2, 2), 0.1))
-    with pytest.raises(EditError, match=r"layers: no maps of 'input' were kept. There are: middle:0, output:3"):
+    with pytest.raises(EditError, match=r"layers: no maps of 'input' were kept. Blocks with maps: middle:0, output:3"):
         maps.of((1,), "input")
 
 

@@ -65,7 +65,7 @@ def test_ramps_reach_half_in_the_middle():
     ("ends", "message"),
     [
         ((0.5, 0.2), "^cross_start: 0.5 is after cross_end, which is 0.2"),
-        ((-0.1, 0.2), "^cross_start: -0.1 is out of range: it is a fraction of the steps"),
+        ((-0.1, 0.2), "^cross_start: -0.1 is out of range. Choose a fraction of the steps"),
         ((0.0, 1.5), "^cross_end: 1.5 is"),
         ((float("nan"), 1.0), "^cross_start: nan is"),
     ],
@@ -99,8 +99,8 @@ def test_lines_of_word_windows():
         ("dog", "word_windows: 'dog' is not of the form 'dog: 0.0-0.3'"),
         ("dog: 0.3", "is not of the form"),
         ("dog: 0.1.2-0.3", "is not of the form"),
-        ("dog: 0.5-0.2", "^word_windows: 'dog: 0.5-0.2': start: 0.5 is after end"),
-        ("dog: 0-2", "end: 2.0 is out"),
+        ("dog: 0.5-0.2", "^word_windows: in 'dog: 0.5-0.2', the start 0.5 is after end"),
+        ("dog: 0-2", "the end 2.0 is out"),
     ],
 )
 def test_a_line_that_is_no_word_window_is_quoted(line, message):
@@ -186,7 +186,7 @@ def test_blocks(blocks, reached):
 
 
 def test_blocks_that_the_model_lacks_are_an_error_that_lists_those_it_has():
-    with pytest.raises(EditError, match=r"blocks: 'output:9' has no attention layer.*input:1, output:5"):
+    with pytest.raises(EditError, match=r"^blocks: this model has no attention layer in 'output:9'.*input:1, output:5"):
         check_blocks(parse_blocks("input, output:9"), [layer(), layer(block="output", number=5)])
     assert parse_blocks("") == ()
     assert set(SELF_LAYERS) == {"all", "half", "quarter"}

@@ -94,9 +94,9 @@ def test_a_word_is_looked_for_in_every_prompt():
     ("phrase", "message"),
     [
         ("dog", "edit_words: 'dog' is not in the prompt. Its words are: A, cat, a, bicycle, and, Cat, in, the, snow."),
-        ("cat#3", "edit_words: 'cat#3' is not in the prompt: 'cat' occurs 2 times in it."),
-        ("snow#2", "edit_words: 'snow#2' is not in the prompt: 'snow' occurs once in it."),
-        ("[90]", "edit_words: [90] is not a position of the prompt: it has 77 tokens, from [0]."),
+        ("cat#3", "edit_words: 'cat#3' is not in the prompt: 'cat' occurs only 2 times."),
+        ("snow#2", "edit_words: 'snow#2' is not in the prompt: 'snow' occurs only once."),
+        ("[90]", "edit_words: '[90]' is not a token position of the prompt. Positions go from [0] to [76]."),
     ],
 )
 def test_a_word_that_is_nowhere_is_named_with_what_there_is(phrase, message):
@@ -106,7 +106,7 @@ def test_a_word_that_is_nowhere_is_named_with_what_there_is(phrase, message):
 
 
 def test_an_empty_prompt_is_said_to_be_empty():
-    with pytest.raises(EditError, match=r"^words: 'cat' is not in the prompt: the prompt is empty"):
+    with pytest.raises(EditError, match=r"^words: 'cat' is not in the prompt, which is empty"):
         find_words([tokenised("")], ["cat"], "words")
 
 

@@ -67,7 +67,8 @@ function stateOf(node) {
 /** What the view says of a preview. */
 function sayingOf({ source, edit, links }, mode) {
   if (!source.length && !edit.length) return { status: "Write two prompts to see how they pair" };
-  if (links) return { status: "Preview by words", hint: "Run the workflow to see the tokens that the text encoder makes." };
+  const hint = "Run the workflow to see the tokens that the text encoder makes.";
+  if (links) return { status: "Preview by words", hint };
   const [old, fresh] = [source, edit].map((tokens) => tokens.filter(({ text }) => !isMark(text)).length);
   return { status: `${mode} needs as many words in both: here are ${old} and ${fresh}`, hint: "Use auto or refine." };
 }

@@ -5,7 +5,7 @@
  * over the pictures; a click keeps it there.
  */
 import { el, heightOfRows, keyStep, labelled, LINE, onDrag, roving, show, toggle, wordList } from "../draw.js";
-import { addView, outputsOf, pictureUrl, refreshViews } from "../host.js";
+import { addView, outputsOf, pictureUrl, refreshViews, reportsOf } from "../host.js";
 
 const STAGE = 240;
 const GAP = 4;
@@ -48,27 +48,33 @@ export function addCompareView(node) {
 
 /** The node's result, with how many edits of how many pictures it is; null without one. */
 function resultOf(node) {
-  const [output] = outputsOf(node);
-  if (!output?.p2p_source?.length || !output.p2p_edited?.length) return null;
-  const batch = output.p2p_source.length;
-  const empty = { p2p_heat: [], p2p_prompts: [], p2p_difference: [] };
-  return { ...empty, ...output, batch, edits: Math.max(1, Math.floor(output.p2p_edited.length / batch)) };
+  const report = reportsOf(node, "p2p_compare")[0] ?? reportOfOld(outputsOf(node)[0]);
+  if (!report?.source?.length || !report.edited?.length) return null;
+  const batch = report.source.length;
+  const empty = { heat: [], prompts: [], difference: [] };
+  return { ...empty, ...report, batch, edits: Math.max(1, Math.floor(report.edited.length / batch)) };
+}
+
+/** A report of version 0.1, which a workflow may still carry: each of its lists under a name of its own. */
+function reportOfOld(output) {
+  const named = Object.entries(output ?? {}).map(([name, value]) => [name.replace(/^p2p_/, ""), value]);
+  return Object.fromEntries(named);
 }
 
 const hasHead = ({ edits, batch }) => edits > 1 || batch > 1;
 
 /** Rows of chips: the words that have a map, of the source and of an edit, and the difference. */
-function rowsOf({ p2p_heat, p2p_prompts, p2p_difference }, edit) {
+function rowsOf({ heat, prompts, difference }, edit) {
   const chipsOf = (p) =>
-    (p2p_prompts[p]?.words ?? [])
+    (prompts[p]?.words ?? [])
       .map(({ text, changed }, w) => ({
         text,
         changed: Boolean(changed),
         key: `${p} ${w}`,
         title: `Where '${text}' is`,
       }))
-      .filter((_, w) => p2p_heat.some((entry) => entry.prompt === p && entry.word === w));
-  const more = p2p_difference.length
+      .filter((_, w) => heat.some((entry) => entry.prompt === p && entry.word === w));
+  const more = difference.length
     ? [{ text: "difference", changed: false, key: "difference", title: "Where source and edit differ" }]
     : [];
   return [
@@ -82,14 +88,14 @@ function rowsOf({ p2p_heat, p2p_prompts, p2p_difference }, edit) {
 function laidOver(result, key, { edit, image }) {
   if (!key) return null;
   if (key === "difference") {
-    const file = result.p2p_difference[edit * result.batch + image];
+    const file = result.difference[edit * result.batch + image];
     return { file, alt: "Where source and edit differ" };
   }
   const [prompt, word] = key.split(" ").map(Number);
-  const found = result.p2p_heat.find(
+  const found = result.heat.find(
     (entry) => entry.prompt === prompt && entry.word === word && entry.image === image,
   );
-  return found && { file: found.file, alt: `Where '${result.p2p_prompts[prompt].words[word].text}' is` };
+  return found && { file: found.file, alt: `Where '${result.prompts[prompt].words[word].text}' is` };
 }
 
 // -- parts: each an element and its refresh(result) -------------------------------------------------
@@ -153,8 +159,8 @@ function addStage(looking, choose) {
 
   const refresh = (result) => {
     const { edit, image, at, over, kept } = looking;
-    setPicture(source, result.p2p_source[image], "The source picture");
-    setPicture(edited, result.p2p_edited[edit * result.batch + image], `Edit ${edit + 1}`);
+    setPicture(source, result.source[image], "The source picture");
+    setPicture(edited, result.edited[edit * result.batch + image], `Edit ${edit + 1}`);
     edited.style.clipPath = `inset(0 0 0 ${100 * at}%)`;
     divider.style.left = `${100 * at}%`;
     divider.setAttribute("aria-valuenow", Math.round(100 * at));

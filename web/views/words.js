@@ -78,7 +78,7 @@ function strayChip(node, row, phrase, locked) {
     disabled: locked,
     label: isNumber ? `token ${phrase}` : `${phrase}, not in the prompt`,
     title: isNumber ? "A token by its number. Click to remove." : "Not a word of the prompt. Click to remove.",
-    onclick: () => write(node, row, offerOf(node, row).phrases.filter((other) => other !== phrase)),
+    onclick: () => drop(node, row, phrase),
   });
   chip.classList.toggle("p2p-missing", !isNumber);
   return chip;
@@ -92,6 +92,11 @@ function flip(node, row, name) {
     covers[i].includes(name) ? covers[i].filter((other) => other !== name) : [phrase],
   );
   return write(node, row, [...new Set(left)]);
+}
+
+function drop(node, row, phrase) {
+  const left = offerOf(node, row).phrases.filter((other) => other !== phrase);
+  write(node, row, left);
 }
 
 function write(node, { input }, phrases) {

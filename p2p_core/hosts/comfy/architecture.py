@@ -5,10 +5,12 @@ from __future__ import annotations
 from ...errors import EditError
 from ...layers import Layer
 from .joint import Joint
-from .joint_models import NEVER_ASK
+from .joint_models import MODELS, NEVER_ASK
 from .unet import Unet
 
-SUPPORTED = "SD 1.x, SD 2.x and SDXL, models with their UNet, SD 3.x and Flux.1"
+SUPPORTED = "SD 1.x, SD 2.x, SDXL and models with their UNet, SD 3.x and Flux.1"
+BLOCK_NAMES = ("input", "middle", "output", *dict.fromkeys(block for row in MODELS for block, _ in row.blocks))
+"""The blocks of all supported models; which of them a model has is known once it is there."""
 
 
 def architecture_of(model) -> Unet | Joint:
@@ -25,12 +27,12 @@ def architecture_of(model) -> Unet | Joint:
         raise EditError(
             "model",
             f"{name} computes its attention where no node can reach it, so nothing could be edited.",
-            f"Prompt-to-prompt works with {SUPPORTED}.",
+            f"Use {SUPPORTED}.",
         )
     raise EditError(
         "model",
         f"{name} has no UNet cross-attention, and is no transformer that prompt-to-prompt knows.",
-        f"It works with {SUPPORTED}. Another transformer needs a row in p2p_core/hosts/comfy/joint_models.py: its "
+        f"Use {SUPPORTED}. Another transformer needs a row in p2p_core/hosts/comfy/joint_models.py: its "
         "classes, the order of text and image, and its blocks.",
     )
 

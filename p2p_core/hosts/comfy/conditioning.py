@@ -13,7 +13,10 @@ from ...errors import EditError
 from ...tokens import Prompt
 
 Conditioning = list[list[Any]]
-NAMES = {"control": "ControlNet", "hooks": "hooks, as of a scheduled LoRA or an attention couple in the prompt"}
+NAMES = {
+    "control": "their ControlNet",
+    "hooks": "their hooks, such as a scheduled LoRA or an attention couple in the prompt",
+}
 LABELS = {"prompt"}
 """Options that only say what was encoded, for people to read: prompt-control notes the prompt."""
 
@@ -46,8 +49,9 @@ def stack(
     counts = {len(conditioning) for conditioning in conditionings}
     if len(counts) > 1:
         raise EditError(
-            f"source and edited have different numbers of conditioning entries ({_listed(counts)}): "
-            "where one goes through Combine, an area or a schedule, the other has to go through the same."
+            "source and edited",
+            f"they have different numbers of conditioning entries ({_listed(counts)}).",
+            "Where one goes through Combine, an area or a schedule, send the other through the same nodes.",
         )
     return [_stack_entries(entries, join, lengthen) for entries in zip(*conditionings)]
 
@@ -56,13 +60,18 @@ def _listed(numbers: set[int]) -> str:
     return ", ".join(map(str, sorted(numbers)))
 
 
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def _stack_entries(entries: Sequence[list[Any]], join: Callable, lengthen: Callable) -> list[Any]:
     embeddings = [entry[0] for entry in entries]
     widths = {tensor.shape[-1] for tensor in embeddings}
     if len(widths) > 1:
         raise EditError(
-            f"source and edited come from different text encoders (widths {_listed(widths)}): "
-            "encode both with the CLIP that PromptPairAlign has."
+            "source and edited",
+            f"they come from different text encoders (widths {_listed(widths)}).",
+            "Encode both with the CLIP that is connected to PromptPairAlign.",
         )
     lengths = [tensor.shape[1] for tensor in embeddings]
     length = math.lcm(*lengths) if lengthen is tile else max(lengths)
@@ -79,8 +88,9 @@ def _stack_option(key: str, options: Sequence[dict[str, Any]], join: Callable) -
     if key not in LABELS and not all(same(values[0], value) for value in values[1:]):
         what = NAMES.get(key, f"'{key}'")
         raise EditError(
-            f"source and edited differ in {what}: an edit is sampled together with its source, so apply "
-            "the same nodes with the same settings to both."
+            "source and edited",
+            f"they differ in {what}, but an edit is sampled together with its source.",
+            "Apply the same nodes with the same settings to both.",
         )
     return values[0]
 
@@ -110,8 +120,8 @@ def same(a: Any, b: Any) -> bool:
 
 
 def misfit(made: int, what: str, taken: int | None) -> str | None:
-    """As the end of a sentence, where a model takes another number than a text encoder makes; None takes any."""
-    return None if taken in (None, made) else f"{made} {what}, the model takes {taken}"
+    """The sentence where a model expects another number than a text encoder makes; None takes any."""
+    return None if taken in (None, made) else f"it has {what} of width {made}, but the model expects {taken}."
 
 
 def is_own(edit: Edit, source: torch.Tensor, edited: torch.Tensor) -> bool:
@@ -133,13 +143,14 @@ def check(edit: Edit, source: Conditioning, edited: Conditioning, negative: Cond
         for embeddings, _ in conditioning:
             if len(embeddings) != rows:
                 raise EditError(
-                    f"{name} has {len(embeddings)} rows, but the edit has {edits} edited "
-                    f"prompt{'s' if edits > 1 else ''}: take {name} from the last PromptPairAlign of the chain."
+                    name,
+                    f"it has {_counted(len(embeddings), 'row')}, but the edit has {_counted(edits, 'edited prompt')}.",
+                    f"Take {name} from the last PromptPairAlign of the chain.",
                 )
     for name, conditioning in (("edit", architecture.stack([source, edited])), ("negative", negative)):
         for embeddings, options in conditioning:
             if misfit := architecture.misfit(embeddings, options):
-                raise EditError(f"{name}: its text encoder makes {misfit}. Use the CLIP that belongs to the model.")
+                raise EditError(name, misfit, "Use the CLIP that belongs to the model.")
     for (of_source, _), (of_edits, _) in zip(source, edited):
         if of_source.shape == of_edits[:1].shape and not is_own(edit, of_source, of_edits):
             continue
@@ -152,6 +163,8 @@ def _check_length(name: str, embeddings: torch.Tensor, prompt: Prompt, architect
     tokens, length = embeddings.shape[1], prompt.encoded
     if not architecture.fits(embeddings, length):
         raise EditError(
-            f"{name} has {tokens} tokens where its prompt in the edit has {length}: it was made with another text "
-            "encoder, or lengthened on the way, as by ConditioningConcat. Join the texts in PromptPairAlign instead."
+            name,
+            f"it has {tokens} tokens, but its prompt in the edit has {length}. Either another text encoder made it, or "
+            "it was lengthened on the way, for example by ConditioningConcat.",
+            "Join the texts in PromptPairAlign instead.",
         )

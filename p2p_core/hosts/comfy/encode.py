@@ -26,7 +26,7 @@ def encode(clip, text: str) -> Prompt:
         EditError: no CLIP is connected, or one of a model that can't be edited.
     """
     if clip is None:
-        raise EditError("clip", "it is empty: the checkpoint has no text encoder.", "Connect one with CLIPLoader.")
+        raise EditError("clip", "it is empty: the checkpoint has no text encoder.", "Load one with CLIPLoader.")
     encoders = clip.tokenize(text, return_word_ids=True)
     names = _in_context(clip, encoders)
     if not names:

@@ -15,7 +15,8 @@ from comfy.sampler_helpers import convert_cond
 
 from ...edit import Edit
 from ...errors import EditError
-from ...noise import SharedNoise
+from ...noise import FreshNoise, SharedNoise, moved_to
+from ...predictions import with_guided_source
 from ...run import Run
 from ...step import step_of
 from .architecture import architecture_of
@@ -28,12 +29,16 @@ class _Session:
 
     Attributes:
         sigmas: of the steps that are made, falling.
+        picture: of a real picture its latents [batch, ...], such as the model predicts; and `fresh` their noise,
+            where a new one is drawn for every evaluation.
         evaluations: for the id of each edited conditioning, whether source and edits share its prompt.
     """
 
     run: Run
     sigmas: list[float]
     noise: SharedNoise
+    picture: torch.Tensor | None = None
+    fresh: FreshNoise | None = None
     evaluations: dict[uuid.UUID, bool] = field(default_factory=dict)
 
 
@@ -111,15 +116,19 @@ class EditGuider(comfy.samplers.CFGGuider):
             latents [(1 + edits) * batch, channels, height, width], and the finished run with its maps and masks.
         """
         if math.prod(latent_image.shape[2:-2]) != 1:
-            raise EditError("latent_image", "this is the latent of a video; prompt-to-prompt edits pictures.")
+            raise EditError(
+                "latent_image", "it is a video latent.", "Use one of pictures: prompt-to-prompt edits those."
+            )
         batch = len(latent_image)
         size = tuple(latent_image.shape[-2:])
-        run = Run(self.edit, self.architecture, batch, size, self.trajectory, self.keep_maps)
+        picture = self._picture(latent_image)
+        run = Run(self.edit, self.architecture, batch, size, self.trajectory, self.keep_maps, picture=picture)
         rows = run.rows
         mine = self.model_patcher, self.model_options, self.original_conds
         try:
             shared = SharedNoise(len(rows), batch, tuple(latent_image.shape[1:]))
-            self._session = _Session(run, sigmas.tolist(), shared)
+            fresh = FreshNoise(noise, seed or 0) if picture is not None and self.edit.picture.noise == "fresh" else None
+            self._session = _Session(run, sigmas.tolist(), shared, picture, fresh)
             self.model_patcher = self._patched(self._session)
             self.model_options = self.model_patcher.model_options
             positive = self.architecture.stack([self.source, self.edited], join=lambda parts: rows.spread(*parts))
@@ -137,8 +146,11 @@ class EditGuider(comfy.samplers.CFGGuider):
                     disable_pbar,
                     seed,
                 )
+            # As they were before sampling: uni_pc writes into them.
+            ends = self._session.sigmas[-1:] == [0]
+            latents = run.final(latents, latent_image if ends else None)
             self._check_called(self._session)
-            return rows.visible(run.final(latents)), run
+            return rows.visible(latents), run
         finally:
             self._session = None
             self.model_patcher, self.model_options, self.original_conds = mine
@@ -151,7 +163,36 @@ class EditGuider(comfy.samplers.CFGGuider):
             self._name_evaluations(session)
         session.run.begin_step(step_of(float(timestep[0]), session.sigmas), len(session.sigmas) - 1)
         with session.noise.paused():
-            return super().predict_noise(x, timestep, model_options or {}, seed)
+            return super().predict_noise(self._where_asked(x, timestep), timestep, model_options or {}, seed)
+
+    def _picture(self, latent_image: torch.Tensor) -> torch.Tensor | None:
+        """Of an edit of a real picture its latents as the model predicts them."""
+        if self.edit.picture is None:
+            return None
+        if not latent_image.any():
+            raise EditError(
+                "latent_image",
+                "it is empty, and the edit is one of a real picture.",
+                "Connect VAEEncode, or take P2PRealPicture out.",
+            )
+        channels = self.model_patcher.get_model_object("latent_format").latent_channels
+        if latent_image.shape[1] != channels:
+            raise EditError(
+                "latent_image",
+                f"it has {latent_image.shape[1]} channels, the model's have {channels}.",
+                "Encode the picture with the VAE that belongs to the model.",
+            )
+        return self.model_patcher.model.process_latent_in(latent_image)
+
+    def _where_asked(self, x: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+        """The latents [rows, ...] that the model is asked at: a real picture's with a fresh noise."""
+        session = self._session
+        if session.fresh is None or not session.run.fidelity:
+            return x
+        # The model's own scaling: picture + sigma noise, or (1 - sigma) picture + sigma noise where it is a flow.
+        scaling = self.inner_model.model_sampling.noise_scaling
+        noise, picture = session.fresh.draw().to(x), session.picture.to(x)
+        return moved_to(scaling(timestep[: len(noise)], noise, picture), x, session.run.rows)
 
     def _check_called(self, session: _Session) -> None:
         run = session.run
@@ -160,9 +201,9 @@ class EditGuider(comfy.samplers.CFGGuider):
         if not run.called and any(map(run.concerns, self.architecture.layers)):
             raise EditError(
                 "model",
-                "it was sampled, but never asked for its patched attention, so nothing could be edited. Nodes that run "
-                "the model outside of ComfyUI's own code, or with a copy of the patches taken earlier, do that, such "
-                "as TensorRT or Automatic CFG with attention modifiers.",
+                "it was sampled without calling the edited attention, so nothing could be edited. This happens with "
+                "nodes that run the model outside of ComfyUI's own code or with a copy of the patches taken earlier, "
+                "such as TensorRT or Automatic CFG with attention modifiers.",
                 "Take them out.",
             )
         if note := run.note():
@@ -172,7 +213,9 @@ class EditGuider(comfy.samplers.CFGGuider):
         model = self.model_patcher.clone()
         self.architecture.attach(model, session.run, session.evaluations)
         if session.run.has_rules:
-            model.set_model_sampler_post_cfg_function(_rule(session.run))
+            # Guidance of the source's own needs the unconditional prediction, which the host saves at cfg 1.
+            guided = self.edit.picture is not None and self.edit.picture.source_cfg not in (0, 1)
+            model.set_model_sampler_post_cfg_function(_rule(session.run), disable_cfg1_optimization=guided)
         return model
 
     def _name_evaluations(self, session: _Session) -> None:
@@ -193,10 +236,16 @@ class EditGuider(comfy.samplers.CFGGuider):
 
 
 def _rule(run: Run) -> Callable:
+    own_cfg = run.edit.picture.source_cfg if run.edit.picture is not None else 0
+
     def post_cfg(args):
-        denoised, uncond = run.predictions(args["denoised"], args["uncond_denoised"])
+        denoised, uncond = args["denoised"], args["uncond_denoised"]
+        if own_cfg and uncond is not None:
+            more = own_cfg - args["cond_scale"]
+            denoised = with_guided_source(denoised, args["cond_denoised"], uncond, run.rows, more)
+        denoised, uncond = run.predictions(denoised, uncond)
         # Samplers of the cfg_pp family step along the unconditional prediction, which they take from
-        # these arguments after us: outside of the masks it has to be the source's as well.
+        # these arguments after us: outside of the masks it has to be the source's, and the source's the picture.
         if uncond is not None:
             args["uncond_denoised"].copy_(uncond)
         return denoised

@@ -85,10 +85,10 @@ class Joint(Architecture):
         return stack(conditionings, join, lengthen=pad if self.pads else _refuse)
 
     def misfit(self, embeddings: torch.Tensor, options: dict[str, Any]) -> str | None:
-        """How an entry of CONDITIONING is not this model's, as the end of a sentence."""
+        """How an entry of CONDITIONING is not this model's, a sentence."""
         width, pooled = embeddings.shape[-1], options.get("pooled_output")
-        return misfit(width, "numbers a token", self.context_width) or (
-            pooled is not None and misfit(pooled.shape[-1], "numbers for the prompt as a whole", self.pooled_width)
+        return misfit(width, "embeddings", self.context_width) or (
+            pooled is not None and misfit(pooled.shape[-1], "a pooled output", self.pooled_width)
         )
 
     def fits(self, embeddings: torch.Tensor, length: int) -> bool:
@@ -119,8 +119,10 @@ def _refuse(embeddings: torch.Tensor, length: int) -> torch.Tensor:
     if embeddings.shape[1] == length:
         return embeddings
     raise EditError(
-        f"source and edited have {embeddings.shape[1]} and {length} tokens, and this model can't sample prompts of "
-        "different lengths together: make them as long as each other."
+        "source and edited",
+        f"one has {embeddings.shape[1]} tokens, another {length}, and this model can't sample prompts of different "
+        "lengths together.",
+        "Make them as long as each other.",
     )
 
 

@@ -50,8 +50,8 @@ class Unet(Architecture):
         return stack(conditionings, join)
 
     def misfit(self, embeddings: torch.Tensor, options: dict[str, Any]) -> str | None:
-        """How an entry of CONDITIONING is not this model's, as the end of a sentence."""
-        return misfit(embeddings.shape[-1], "numbers a token", self.context_width)
+        """How an entry of CONDITIONING is not this model's, a sentence."""
+        return misfit(embeddings.shape[-1], "embeddings", self.context_width)
 
     def fits(self, embeddings: torch.Tensor, length: int) -> bool:
         """Whether an encoding [1, tokens, width] is one of `length` tokens, as it came or tiled."""
@@ -112,7 +112,7 @@ def _transformers(model, path: str, block) -> Iterator[comfy_attention.BasicTran
                         "model",
                         f"another node has put a {type(found).__name__} in the place of {name}, where prompt-to-prompt "
                         "looks for attention.",
-                        "Take that node out of the model that goes in here.",
+                        "Take that node out of the model's path to this one.",
                     )
                 yield own
 
@@ -134,13 +134,13 @@ def _context_width(model) -> int:
 
 # What packs do to attention that can't be edited any more, by what comes of it. README has the same table.
 _REARRANGED = (
-    "HyperTile and MSW-MSA cut self-attention into tiles, attention-couple and regional-prompt nodes multiply "
-    "cross-attention, TiledDiffusion does both unless its tile_batch_size is 1, context windows take some of a batch "
+    "HyperTile and MSW-MSA cut self-attention into tiles. Attention-couple and regional-prompt nodes multiply "
+    "cross-attention. TiledDiffusion does both unless its tile_batch_size is 1. Context windows take part of a batch "
     "at a time."
 )
-_MERGED = "TomePatchModel and its like merge them, each picture's in its own way."
+_MERGED = "TomePatchModel and similar nodes merge them, in a different way for each picture."
 _OWN_PROMPTS = "Attention couple and other regional-prompt nodes do that."
-_TAKE_OUT = "Take it out of the model that goes into this sampler"
+_TAKE_OUT = "Take it out of the model's path to this sampler"
 
 
 class AttentionPatch:
@@ -229,7 +229,7 @@ class AttentionPatch:
         if torch.equal(heard, deaf):
             raise EditError(
                 "model",
-                f"cross-attention of block {call.layer.name}: another node on this model puts prompts of its own in "
-                f"the place of the edit's. {_OWN_PROMPTS}",
+                f"in the cross-attention of block {call.layer.name}, another node on this model replaces the edit's "
+                f"prompts by prompts of its own. {_OWN_PROMPTS}",
                 f"{_TAKE_OUT}.",
             )

@@ -39,15 +39,17 @@ def load(path: str | Path, dtype: torch.dtype | None = None):
     path = Path(path)
     options = {} if dtype is None else {"torch_dtype": dtype}
     if not path.exists():
-        raise EditError(f"model: there is no file or folder {path}.")
+        raise EditError("model", f"there is no file or folder {path}.")
     try:
         if path.is_dir():
             return diffusers.DiffusionPipeline.from_pretrained(path, local_files_only=True, **options)
         return _single_file_class(path).from_single_file(str(path), **options)
     except (OSError, ValueError, KeyError) as error:
         raise EditError(
-            f"model: diffusers can't read {path} ({error}). A single file also needs its configuration, which "
-            "diffusers looks up on the model hub: without a connection, use a folder made by save_pretrained."
+            "model",
+            f"diffusers can't read {path} ({error}). A single file also needs its configuration, which diffusers looks "
+            "up on the model hub.",
+            "Without a connection, use a folder made by save_pretrained.",
         ) from error
 
 
@@ -68,7 +70,7 @@ def with_scheduler(pipe, name: str, from_image: bool = False, **settings):
         name: a scheduler's class; its training settings are those of the pipeline's own.
     """
     if not hasattr(diffusers, name):
-        raise EditError(f"scheduler: diffusers has no '{name}'.")
+        raise EditError("scheduler", f"diffusers has no '{name}'.")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # about settings that the model came with
         scheduler = getattr(diffusers, name).from_config(pipe.scheduler.config, **settings)
@@ -82,7 +84,7 @@ def sampled_by(pipe, sampler_name: str, schedule: str):
     """A pipeline of the same networks that samples as ComfyUI does under these names."""
     for input_name, name, known in (("sampler_name", sampler_name, SAMPLERS), ("scheduler", schedule, SCHEDULES)):
         if name not in known:
-            raise EditError(f"{input_name}: '{name}' is none of {', '.join(known)}.")
+            raise EditError(input_name, f"'{name}' is not one of: {', '.join(known)}.")
     scheduler, settings = SAMPLERS[sampler_name]
     return with_scheduler(pipe, scheduler, **SCHEDULES[schedule], **settings)
 

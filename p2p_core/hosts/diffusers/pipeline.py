@@ -66,14 +66,16 @@ def prompt_to_prompt(pipe, edit: Edit, trajectory: str = "dual", keep_maps: bool
     if trajectory not in TRAJECTORIES:
         raise EditError("trajectory", f"'{trajectory}' is not one of: {', '.join(TRAJECTORIES)}.")
     if not edit.variants:
-        raise EditError("edit", "it has no edited prompt.")
+        raise EditError("edit", "it has no edited prompt.", "Add one: align(pipe, source, edit) does.")
     architecture, layers = architecture_of(pipe)
     run = PipelineRun(pipe, edit.on(architecture), architecture, trajectory, keep_maps)
     with ExitStack() as undo:
         for layer, attention in layers:
             if isinstance(attention.processor, EditProcessor):
                 raise EditError(
-                    "pipe", "it is in another prompt_to_prompt context.", "Join the edits: align takes several."
+                    "pipe",
+                    "another prompt_to_prompt context is editing it already.",
+                    "Join the edits into one: align takes several prompts.",
                 )
             undo.callback(attention.set_processor, attention.processor)
             attention.set_processor(EditProcessor(run, layer, attention.processor))
@@ -82,7 +84,7 @@ def prompt_to_prompt(pipe, edit: Edit, trajectory: str = "dual", keep_maps: bool
         undo.enter_context(run.noise)
         yield run
     if run.engine is None:
-        raise EditError("pipe", "it was not called within prompt_to_prompt.", "Call pipe(run.prompts, ...) in there.")
+        raise EditError("pipe", "it was not called within prompt_to_prompt.", "Call pipe(run.prompts, ...) inside it.")
     if note := run.note():
         logging.getLogger(__name__).warning(note)
 
@@ -181,7 +183,7 @@ class PipelineRun:
             raise EditError(
                 "pipe",
                 f"its UNet got {rows} rows, expected a multiple of {expected}.",
-                "Within prompt_to_prompt call it with pipe(run.prompts, ...): the source and every edit.",
+                "Within prompt_to_prompt, call pipe(run.prompts, ...), which has the source and every edit.",
             )
         text = named["encoder_hidden_states"]
         tokens = (text[0] if isinstance(text, tuple) else text).shape[1]
@@ -189,7 +191,7 @@ class PipelineRun:
             raise EditError(
                 "pipe",
                 f"its prompts were encoded to {tokens} tokens, but the edit was aligned for {len(self._edit.source)}.",
-                "Align and call the same pipeline.",
+                "Call the pipeline that the prompts were aligned with.",
             )
 
     def _with_companions(self, value: Any, name: str = "") -> Any:
@@ -213,7 +215,11 @@ class PipelineRun:
         linear in D as well, so it may come after.
         """
         if getattr(self._pipe, "guidance_rescale", 0):
-            raise EditError("local_blend", "it can't be held under guidance_rescale.", "Call the pipeline without it.")
+            raise EditError(
+                "local_blend",
+                "it can't be combined with guidance_rescale.",
+                "Call the pipeline without guidance_rescale.",
+            )
         ratio = denoised_ratio(self._pipe.scheduler, call.timestep)
         latents = self._latents(call, predictions[0].shape[1])
         blended = self.engine.predictions(*predictions)

@@ -12,7 +12,9 @@ def read_prompt(pipe, text: str) -> Prompt:
     tokenizer = getattr(pipe, "tokenizer", None) or getattr(pipe, "tokenizer_2", None)
     if tokenizer is None or not hasattr(pipe, "unet"):
         raise EditError(
-            "pipe", f"{type(pipe).__name__} has no UNet with CLIP text encoders; SD 1.x, 2.x and SDXL have."
+            "pipe",
+            f"{type(pipe).__name__} is not a pipeline with a UNet and CLIP text encoders.",
+            "Use one for SD 1.x, SD 2.x or SDXL.",
         )
     expanded = pipe.maybe_convert_prompt(text, tokenizer) if hasattr(pipe, "maybe_convert_prompt") else text
     length = tokenizer.model_max_length

@@ -33,8 +33,9 @@ def denoised_ratio(scheduler, timestep: float) -> float:
     kind = getattr(scheduler.config, "prediction_type", "epsilon")
     if not hasattr(scheduler, "alphas_cumprod") or kind not in ("epsilon", "v_prediction", "sample"):
         raise EditError(
-            f"local_blend: {type(scheduler).__name__} keeps latents in a form of its own. Use another scheduler, "
-            "such as DPMSolverMultistepScheduler, EulerDiscreteScheduler or DDIMScheduler."
+            "local_blend",
+            f"{type(scheduler).__name__} keeps latents in a form of its own.",
+            "Use another scheduler, such as DPMSolverMultistepScheduler, EulerDiscreteScheduler or DDIMScheduler.",
         )
     sigma = noise_level(scheduler, timestep)
     noise = sigma / (1 + sigma**2) ** 0.5

@@ -48,7 +48,7 @@ def attention_layers(unet) -> list[tuple[Layer, Any]]:
         raise EditError(
             "pipe",
             f"{type(unet).__name__} has no UNet cross-attention, which is what prompt-to-prompt edits.",
-            "It works with SD 1.x, SD 2.x and SDXL; not with Flux, SD 3 and other transformers.",
+            "Use SD 1.x, SD 2.x or SDXL; Flux, SD 3 and other transformers don't work.",
         )
     return layers
 
@@ -76,8 +76,7 @@ def architecture_of(pipe) -> tuple[Architecture, list[tuple[Layer, Any]]]:
     if hasattr(unet, "_orig_mod") or getattr(unet, "_compiled_call_impl", None):
         raise EditError(
             "pipe",
-            "its UNet is compiled by torch.compile, but prompt-to-prompt changes what its attention does from step to "
-            "step.",
+            "its UNet is compiled by torch.compile, but prompt-to-prompt changes the attention from step to step.",
             "Use the uncompiled UNet for edits: pipe.unet = pipe.unet._orig_mod.",
         )
     layers = attention_layers(unet)
@@ -111,7 +110,9 @@ class EditProcessor:
     ):
         if attention_mask is not None:
             raise EditError(
-                "pipe", f"{self.layer.kind}-attention of block {self.layer.name} is masked, and can't be edited."
+                "pipe",
+                f"{self.layer.kind}-attention of block {self.layer.name} has an attention mask and can't be edited.",
+                "Call the pipeline without one.",
             )
         given = {"encoder_hidden_states": encoder_hidden_states, "temb": temb, "ip_adapter_masks": ip_adapter_masks}
         given = {name: value for name, value in given.items() if value is not None}  # not every processor takes all

@@ -1,0 +1,42 @@
+"""What a node adds to an error of the engine: on which node the input at fault is."""
+
+from __future__ import annotations
+
+import pytest
+from prompt_to_prompt.nodes import NODES, P2PGuider
+from prompt_to_prompt.nodes.checks import INPUT_OF, checked
+from prompt_to_prompt.p2p_core.errors import EditError
+
+WHERE = "(blocks is an input of AttentionInjectSchedule.)"
+
+
+@pytest.mark.parametrize("name", INPUT_OF)
+def test_an_input_is_on_the_node_of_the_table_alone(name):
+    having = [node.__name__ for node in NODES if name in {declared.id for declared in node.define_schema().inputs}]
+    assert having == [INPUT_OF[name]]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (EditError("blocks", "it is odd.", "Mend it."), f"blocks: it is odd. Mend it. {WHERE}"),
+        (EditError("blocks", "it is odd."), f"blocks: it is odd. {WHERE}"),
+        (
+            EditError("source_words and edit_words", "they are odd."),
+            "source_words and edit_words: they are odd. "
+            "(source_words and edit_words are inputs of AttentionLocalBlend.)",
+        ),
+        (EditError("edit", "it is odd.", "Mend it."), "edit: it is odd. Mend it."),
+        (EditError("", "something is odd.", "Mend it."), "something is odd. Mend it."),
+    ],
+)
+def test_an_error_says_where_an_input_of_another_node_is(error, said):
+    class Node(P2PGuider):
+        @classmethod
+        @checked
+        def execute(cls, cfg):
+            raise error
+
+    with pytest.raises(EditError) as raised:
+        Node.execute(7.5)
+    assert str(raised.value) == said
