@@ -84,7 +84,8 @@ class AttentionInjectSchedule(io.ComfyNode):
                     optional=True,
                     tooltip=(
                         "What self-attention takes from the source: its map (layout), its keys and values "
-                        "(appearance), or the whole output (both)."
+                        "(appearance), or the whole output (both). layout is for transformers: the picture's places "
+                        "without the words. auto is map for UNets, layout for transformers."
                     ),
                 ),
                 io.String.Input(

@@ -2,7 +2,7 @@
 
 from comfy_api.latest import io
 
-from ..p2p_core.hosts.comfy import Sampling, attention_layers, sample_batches
+from ..p2p_core.hosts.comfy import Sampling, architecture_of, sample_batches
 from ..p2p_core.show.charts import study_chart
 from ..p2p_core.show.comparison import both_prompts
 from ..p2p_core.show.pictures import to_tensor
@@ -67,8 +67,9 @@ class P2PLayerStudy(io.ComfyNode):
         rows_at_once=8,
         **sampling,
     ) -> io.NodeOutput:
-        groups = group_layers(attention_layers(model), by, *latent_image["samples"].shape[-2:])
-        trials = study(edit, groups, attention)
+        architecture = architecture_of(model)
+        groups = group_layers(architecture.layers, by, *latent_image["samples"].shape[-2:])
+        trials = study(edit.on(architecture), groups, attention)
         source, edited = sample_batches(
             model, trials, negative, cfg, latent_image, Sampling(**sampling), trajectory, rows_at_once
         )

@@ -2,7 +2,7 @@
 
 from comfy_api.latest import io
 
-from ..p2p_core.hosts.comfy import Sampling, sample_batches
+from ..p2p_core.hosts.comfy import Sampling, architecture_of, sample_batches
 from ..p2p_core.show.comparison import both_prompts
 from ..p2p_core.show.pictures import to_tensor
 from ..p2p_core.show.sheets import sweep_sheet
@@ -99,6 +99,7 @@ class P2PSweep(io.ComfyNode):
     ) -> io.NodeOutput:
         x = read_axis("x", x_parameter, x_values, x_words)
         y = read_axis("y", y_parameter, y_values, y_words)
+        edit = edit.on(architecture_of(model))
         source, edited = sample_batches(
             model, grid(edit, x, y), negative, cfg, latent_image, Sampling(**sampling), trajectory, rows_at_once
         )

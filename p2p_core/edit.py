@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from .alignment import Alignment, align
+from .architecture import Architecture
 from .blend import LocalBlend
 from .errors import EditError
 from .layers import Layer
@@ -33,13 +34,21 @@ class Reweight:
 
 @dataclass(frozen=True)
 class Variant:
-    """One edited prompt and how it is made from the source."""
+    """One edited prompt and how it is made from the source.
+
+    `schedule`: None is the architecture's own.
+    """
 
     prompt: Prompt
     alignment: Alignment
-    schedule: InjectSchedule = InjectSchedule()
+    schedule: InjectSchedule | None = None
     reweights: tuple[Reweight, ...] = ()
     blend: LocalBlend | None = None
+
+    def lengthened(self, length: int) -> Variant:
+        """With hidden positions after those of its prompt and of the source's, `length` in all."""
+        alignment = replace(self.alignment, source_length=length, edit_length=length)
+        return replace(self, prompt=self.prompt.lengthened(length), alignment=alignment)
 
     def weights(self, step: int, steps: int) -> list[float]:
         """The product of all scales at a step for each of the edit's tokens; 1 where there is none."""
@@ -171,16 +180,22 @@ class Edit:
         """
         return replace(self, picture=RealPicture(fidelity, source_cfg, noise, release))
 
-    def on(self, layers: Sequence[Layer]) -> Edit:
-        """The edit as it is meant for a model with these layers; see InjectSchedule.on."""
-        variants = (replace(variant, schedule=variant.schedule.on(layers)) for variant in self.variants)
+    def on(self, architecture: Architecture) -> Edit:
+        """The edit as it is meant for such a model: each variant with a schedule (see InjectSchedule.on), and all
+        prompts of one length where the architecture fills them up."""
+        layers, own = architecture.layers, architecture.schedule
+        variants = [replace(variant, schedule=(variant.schedule or own).on(layers)) for variant in self.variants]
         if self.picture is not None and not self.source.text.strip():
             # Of a picture nobody described, no word's attention means anything: not even where the text ends.
-            variants = (replace(one, alignment=replace(one.alignment, links=())) for one in variants)
-        return replace(self, variants=tuple(variants))
+            variants = [replace(one, alignment=replace(one.alignment, links=())) for one in variants]
+        if not architecture.pads:
+            return replace(self, variants=tuple(variants))
+        length = max(map(len, (self.source, *self._prompts)))
+        variants = [variant.lengthened(length) for variant in variants]
+        return replace(self, source=self.source.lengthened(length), variants=tuple(variants))
 
     def why_nothing(self, layers: Sequence[Layer], steps: int) -> str:
-        """Why a run of so many steps edited nothing, a clause. The edit is one that is `on` these layers."""
+        """Why a run of so many steps edited nothing, a clause. The edit is one that is `on` its model."""
         schedules = [variant.schedule for variant in self.variants]
         if not any(schedule.cross_strength or schedule.self_strength for schedule in schedules):
             return "cross_strength and self_strength are 0, and no word is reweighted."

@@ -214,4 +214,4 @@ class MapRecorder:
 
 def _written(prompt: Prompt) -> tuple[int, ...]:
     """All positions but padding."""
-    return tuple(i for i, token in enumerate(prompt.tokens) if token.kind != "pad")
+    return tuple(i for i, token in enumerate(prompt.tokens) if token.kind not in ("pad", "none"))

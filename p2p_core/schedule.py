@@ -12,7 +12,10 @@ from .layers import BlockRange, Layer, check_blocks
 
 RAMPS = ("constant", "linear", "cosine")
 SELF_LAYERS = {"all": 0, "half": 1, "quarter": 2}
-SELF_MODES = ("map", "key_value", "output")
+SELF_MODES = ("map", "key_value", "output", "layout", "auto")
+AUTO_ON_UNETS = "map"
+AUTO_ON_JOINT = "layout"
+"""What `auto` is where text and image share one softmax."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,9 @@ class InjectSchedule:
         ramp: `constant`, or `linear` and `cosine`: the strength falls from 1 to 0 over the window.
         self_layers: `all`, or only layers at `half` or a `quarter` of the latent's resolution and coarser.
         self_mode: `map` takes the source's self-attention map, `key_value` its keys and values
-            (mutual self-attention), `output` the attention's output.
+            (mutual self-attention), `output` the attention's output. `layout` is for joint attention, where it
+            takes the picture's queries and keys and nothing of the words; elsewhere it is `map`. `auto` is what
+            suits the model.
         blocks: which blocks are injected, see `parse_blocks`; empty is all.
         word_windows: cross windows of single words.
 
@@ -85,7 +90,7 @@ class InjectSchedule:
     self_strength: float = 1.0
     ramp: str = "constant"
     self_layers: str = "half"
-    self_mode: str = "map"
+    self_mode: str = "auto"
     blocks: tuple[BlockRange, ...] = ()
     word_windows: tuple[WordWindow, ...] = ()
 
@@ -121,11 +126,15 @@ class InjectSchedule:
         """The schedule as it is meant for a model with these layers.
 
         Resolutions tell layers apart only where a model has several: where it has one, `half` is all of them.
+        `auto` becomes the mode that it stands for.
 
         Raises:
             EditError: blocks that the model does not have, or `quarter` where all layers have one resolution.
         """
         check_blocks(self.blocks, layers)
+        if self.self_mode == "auto":
+            joint = any(layer.kind == "joint" for layer in layers)
+            return replace(self, self_mode=AUTO_ON_JOINT if joint else AUTO_ON_UNETS).on(layers)
         if len({layer.level for layer in layers if "image" in layer.attends_to}) != 1 or self.self_layers == "all":
             return self
         if self.self_layers == "quarter":
@@ -135,6 +144,11 @@ class InjectSchedule:
                 "Choose 'half' or 'all', and name blocks to inject in some layers only.",
             )
         return replace(self, self_layers="all")
+
+
+JOINT = InjectSchedule(Window(0.0, 0.0, "cross"), Window(0.0, 0.2, "self"))
+"""Of edits without a schedule where text and image share one softmax: the layout in the first fifth of the steps and
+nothing of the words (Shin et al. 2025)."""
 
 
 def parse_word_windows(text: str) -> tuple[WordWindow, ...]:

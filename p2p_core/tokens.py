@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate, groupby, zip_longest
 from typing import Any, Literal
@@ -12,7 +12,8 @@ from typing import Any, Literal
 from .errors import EditError
 from .words import letters
 
-Kind = Literal["start", "text", "end", "pad"]
+Kind = Literal["start", "text", "end", "pad", "none"]
+"""Padding is encoded and attended to, as any token is; `none` only makes a prompt longer, and is hidden."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,18 @@ class Prompt:
 
     def positions(self, kind: Kind) -> list[int]:
         return [i for i, token in enumerate(self.tokens) if token.kind == kind]
+
+    @property
+    def encoded(self) -> int:
+        """How many positions were encoded: all that are not hidden."""
+        return len(self) - len(self.positions("none"))
+
+    def lengthened(self, length: int) -> Prompt:
+        """The prompt with hidden positions after its own, `length` in all."""
+        more = length - len(self)
+        if not more:
+            return self
+        return replace(self, streams=(*self.streams, Stream((Token(0, "none"),) * more, more)))
 
     @cached_property
     def words(self) -> tuple[Word, ...]:

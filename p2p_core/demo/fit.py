@@ -13,11 +13,16 @@ import torch
 from torch import nn
 
 
-def cosine(step: int, steps: int, warmup: int) -> float:
-    """Share of the full learning rate at `step`: a linear rise, then half a cosine down to zero."""
+def share(step: int, steps: int, warmup: int, cooldown: int | None = None) -> float:
+    """Share of the full learning rate at `step`: a linear rise, then half a cosine down to zero.
+
+    cooldown: the last so many steps alone fall; all before keep the full rate and can be gone on from at will.
+    """
     if step < warmup:
         return (step + 1) / warmup
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+    falling = steps - warmup if cooldown is None else min(cooldown, steps - warmup)
+    fallen = max(0, step - (steps - falling)) / max(1, falling)
+    return 0.5 * (1 + math.cos(math.pi * fallen))
 
 
 def save(path: Path, state: dict) -> None:
@@ -37,6 +42,7 @@ def fit(
     folder: Path,
     weight_decay: float = 0.01,
     warmup: int = 100,
+    cooldown: int | None = None,
     decay: float = 0.999,
     every: int = 180,
 ) -> nn.Module:
@@ -44,6 +50,7 @@ def fit(
 
     loss: called with a CPU generator seeded by the step, so that a resumed run draws what the unbroken one would have.
     folder: holds `name`.pt, written every `every` seconds and at the end; found there, training goes on from it.
+    cooldown: the learning rate falls in the last so many steps, instead of all along.
     decay: of the moving average of the weights, at most: it starts short, or the average would keep the random start.
     """
     path = folder / f"{name}.pt"
@@ -64,7 +71,7 @@ def fit(
     since, total = step, 0.0
     while step < steps:
         for group in optimizer.param_groups:
-            group["lr"] = lr * cosine(step, steps, warmup)
+            group["lr"] = lr * share(step, steps, warmup, cooldown)
         with torch.autocast(device.type, torch.bfloat16):
             value = loss(torch.Generator().manual_seed(step))
         optimizer.zero_grad(set_to_none=True)

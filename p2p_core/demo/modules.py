@@ -3,17 +3,24 @@
     unet, text, vae = load()                                            # the file that ships with the pack
     pictures = generate(unet, text, vae, ["a cat sitting on a car"], seeds=[1])
 
+and the transformer that can stand in the UNet's place (transformer.py):
+
+    transformer, metadata = load_transformer()
+    pictures = flow(transformer, text, vae, ["a cat sitting on a car"], seeds=[1], scale=metadata["latent_scale"])
+
 Needs diffusers and transformers. Nodes do not: in ComfyUI the host's own classes are filled from the same file.
 """
 
 from __future__ import annotations
+
+import itertools
 
 import torch
 from diffusers import AutoencoderTiny, DPMSolverMultistepScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from . import layout
-from .words import PADDED, token_ids, tokenize
+from .words import END, PADDED, token_ids, tokenize
 
 UNET_CONFIG = {  # in ComfyUI's words
     "image_size": 16,
@@ -116,3 +123,42 @@ def generate(
         without, given = unet(scheduler.scale_model_input(torch.cat([x, x]), t), t, context).sample.chunk(2)
         x = scheduler.step(without + cfg * (given - without), t, x).prev_sample
     return vae.decode(x).sample.div(2).add(0.5).clamp(0, 1).float()
+
+
+def pooled(hidden: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+    """The state of the first end token, as a transformer takes it beside all states. [B, T, D] -> [B, D]"""
+    ends = (tokens == END).int().argmax(1)
+    return hidden[torch.arange(len(hidden), device=hidden.device), ends.to(hidden.device)]
+
+
+@torch.no_grad()
+def flow(
+    transformer,
+    text,
+    vae,
+    captions: list[str],
+    seeds: list[int],
+    *,
+    scale: float,
+    shift: float = 1.5,
+    steps: int = 25,
+    cfg: float = 4.0,
+    size: int = 128,
+) -> torch.Tensor:
+    """-> [captions, 3, size, size] in [0, 1], by Euler's method. Noise is drawn on the CPU, a seed a picture.
+
+    scale: `latent_scale` of the transformer's file: latents times it are what the transformer draws.
+    shift: of the times, as Stable Diffusion 3 counts it: from t to shift t / (1 + (shift - 1) t).
+    """
+    side = size // PIXELS_PER_LATENT
+    x = torch.cat([torch.randn(1, 4, side, side, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+    x = x.to(text.device, text.dtype)
+    tokens = torch.tensor([tokenize(caption) for caption in [""] * len(captions) + captions], device=text.device)
+    context = text(tokens).last_hidden_state
+    words = pooled(context, tokens)
+    times = torch.linspace(1, 0, steps + 1, dtype=torch.float64)
+    times = (shift * times / (1 + (shift - 1) * times)).tolist()
+    for t, after in itertools.pairwise(times):
+        without, given = transformer(torch.cat([x, x]), x.new_full((2 * len(x),), t), context, words).chunk(2)
+        x = x + (after - t) * (without + cfg * (given - without))
+    return vae.decode(x / scale).sample.div(2).add(0.5).clamp(0, 1).float()

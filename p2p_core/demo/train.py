@@ -10,6 +10,9 @@ Stages, each with its checkpoint in --folder:
 
 From nothing, all five run. With --init FILE the networks start from an exported model, whose encoder and so whose
 latent space are kept: give the stages to run, e.g. --init FILE --stages decoder latents denoiser export.
+
+With --architecture transformer a transformer (transformer.py, flow.py) is trained in the UNet's place, by the last
+three stages, over the text encoder and the VAE of the file that ships with the pack.
 """
 
 from __future__ import annotations
@@ -26,8 +29,10 @@ from torch import nn
 
 from . import layout
 from .fit import fit, save
+from .flow import train_transformer
 from .modules import BETAS, CLIP_CONFIG, UNET_CONFIG, build, compact, load, text_core
 from .scenes import draw, sample, vocabulary
+from .transformer import CONFIG, Transformer, load_transformer, save_transformer
 from .words import token_ids, tokenize
 
 STAGES = ("vae", "decoder", "latents", "denoiser", "export")
@@ -139,8 +144,9 @@ def parse_args():
         default=layout.FILE.with_name("training"),
         help="checkpoints, latents and the exported file",
     )
+    parser.add_argument("--architecture", choices=("unet", "transformer"), default="unet")
     parser.add_argument("--init", type=Path, help="start from this exported model instead of random weights")
-    parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES)
+    parser.add_argument("--stages", nargs="+", choices=STAGES, help="all, or the last three for a transformer")
     parser.add_argument("--vae-steps", type=int, default=3000)
     parser.add_argument("--decoder-steps", type=int, default=4000)
     parser.add_argument("--decoder-lr", type=float, default=6e-4)
@@ -148,9 +154,13 @@ def parse_args():
     parser.add_argument("--steps", type=int, default=6000, help="of the denoiser")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--lr", type=float, default=6e-4, help="of the denoiser")
+    parser.add_argument("--cooldown", type=int, help="only so many last steps of the denoiser have a falling rate")
+    parser.add_argument("--whole", type=float, default=0.2, help="share of a transformer's batches with all 77 places")
     parser.add_argument("--threads", type=int, help="of torch on a CPU")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    return parser.parse_args()
+    args = parser.parse_args()
+    args.stages = args.stages or (STAGES if args.architecture == "unet" else STAGES[2:])
+    return args
 
 
 def main() -> None:
@@ -159,6 +169,33 @@ def main() -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     torch.manual_seed(0)
+    if args.architecture == "transformer":
+        make_transformer(args)
+    else:
+        make_unet(args)
+
+
+def make_transformer(args) -> None:
+    """Over the text encoder and VAE of the model that ships with the pack, which stay as they are."""
+    _, text, vae = load(device=args.device)
+    data = make_latents(vae, args)
+    model, before = load_transformer(args.init) if args.init else (Transformer(**CONFIG), {})
+    scale = before.get("latent_scale", 1 / float(data["latents"].float().std()))
+    if "denoiser" in args.stages:
+        model = model.to(args.device).train().requires_grad_(True)
+        model = train_transformer(model, compact(text), data, scale, args)
+    if "export" in args.stages:
+        save_transformer(
+            args.folder / "demo_transformer.safetensors",
+            model.state_dict(),
+            before.get("transformer_config", CONFIG),
+            latent_scale=scale,
+            shift=before.get("shift", 1.5),
+            steps=int(before.get("steps", 0)) + args.steps,
+        )
+
+
+def make_unet(args) -> None:
     unet, text, vae = load(args.init) if args.init else build()
     unet, text, vae = (module.to(args.device).train().requires_grad_(True) for module in (unet, compact(text), vae))
     if "vae" in args.stages:

@@ -60,6 +60,9 @@ def group_layers(layers: Sequence[Layer], by: str, height: int, width: int) -> l
 def study(edit: Edit, groups: Sequence[Group], attention: str = "both") -> Edit:
     """The variants to sample: everything, nothing, then each group alone, then all but each group.
 
+    Args:
+        edit: one that is `on` its model.
+
     Raises:
         EditError: an edit of several prompts or one that injects nothing; fewer than two groups.
     """

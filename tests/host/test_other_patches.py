@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import copy
-import inspect
 
-import comfy.ldm.flux.model as flux
 import comfy.ldm.modules.attention as attention
-import comfy.model_patcher
-import comfy.supported_models
 import pytest
 import torch
 from comfy_extras.nodes_freelunch import FreeU_V2
@@ -222,34 +218,3 @@ def test_attention_couple_is_refused_by_name(regions):
     model.set_model_attn2_patch(couple)
     with pytest.raises(EditError, match="regional-prompt"):
         latents_of(model)
-
-
-def test_a_transformer_is_refused_by_name():
-    sizes = {
-        "image_model": "flux",
-        "in_channels": 16,
-        "out_channels": 16,
-        "vec_in_dim": 32,
-        "context_in_dim": 64,
-        "hidden_size": 64,
-        "mlp_ratio": 2.0,
-        "num_heads": 2,
-        "depth": 1,
-        "depth_single_blocks": 1,
-        "axes_dim": [8, 12, 12],
-        "theta": 10000,
-        "patch_size": 2,
-        "qkv_bias": True,
-        "guidance_embed": False,
-        "txt_ids_dims": [],
-    }
-    known = inspect.signature(flux.FluxParams).parameters
-    sizes = {name: size for name, size in sizes.items() if name in known or name == "image_model"}
-    config = comfy.supported_models.Flux(sizes)
-    config.set_inference_dtype(torch.float32, None)
-    device = torch.device("cpu")
-    model = comfy.model_patcher.ModelPatcher(
-        config.get_model({}, device="cpu"), load_device=device, offload_device=device
-    )
-    with pytest.raises(EditError, match=r"^model: Flux has no UNet.*SD 1.x, SD 2.x, SDXL"):
-        EditGuider(model, edit_of(), NEGATIVE, 5.0)

@@ -7,7 +7,7 @@ import comfy.samplers
 import pytest
 import torch
 from prompt_to_prompt.p2p_core.errors import EditError
-from prompt_to_prompt.p2p_core.hosts.comfy import EditGuider, sample, sample_batches
+from prompt_to_prompt.p2p_core.hosts.comfy import EditGuider, architecture_of, sample, sample_batches
 from prompt_to_prompt.p2p_core.run import Run
 from prompt_to_prompt.p2p_core.trials.sweep import grid, read_axis
 
@@ -122,9 +122,8 @@ def test_batches_and_several_edits_are_what_each_gives_alone(trajectory):
 
 
 def test_lots_are_what_they_are_together():
-    edit = grid(
-        edit_of().real_picture(), read_axis("x", "cross_end", "0, 0.5, 1", ""), read_axis("y", "nothing", "", "")
-    )
+    edit = edit_of().real_picture().on(architecture_of(small_model("sd1")))
+    edit = grid(edit, read_axis("x", "cross_end", "0, 0.5, 1", ""), read_axis("y", "nothing", "", ""))
     how = (small_model("sd1"), edit, NEGATIVE, CFG, picture(), sampling())
     source, together = sample_batches(*how)
     one_by_one, lots = sample_batches(*how, rows_at_once=1)

@@ -47,7 +47,7 @@ CONTRACT = {
         ["trajectory", "source", "edited"],
         ["source", "edited", "maps", "blend_mask"],
     ),
-    "P2PDemoModel": ([], [], ["model", "clip", "vae"]),
+    "P2PDemoModel": ([], ["architecture"], ["model", "clip", "vae"]),
 }
 
 DEFAULTS = {
@@ -62,19 +62,21 @@ DEFAULTS = {
         "self_strength": 1.0,
         "ramp": "constant",
         "self_layers": "half",
-        "self_mode": "map",
+        "self_mode": "auto",
         "blocks": "",
         "word_windows": "",
     },
     "P2PSampler": {"steps": 30, "cfg": 7.5, "denoise": 1.0, "trajectory": "dual"},
+    "P2PDemoModel": {"architecture": "unet"},
 }
 
 CHOICES = {
     ("PromptPairAlign", "mode"): ["auto", "replace", "refine", "sequence"],
     ("AttentionInjectSchedule", "ramp"): ["constant", "linear", "cosine"],
     ("AttentionInjectSchedule", "self_layers"): ["all", "half", "quarter"],
-    ("AttentionInjectSchedule", "self_mode"): ["map", "key_value", "output"],
+    ("AttentionInjectSchedule", "self_mode"): ["map", "key_value", "output", "layout", "auto"],
     ("P2PSampler", "trajectory"): ["dual", "shared"],
+    ("P2PDemoModel", "architecture"): ["unet", "transformer"],
 }
 
 

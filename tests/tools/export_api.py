@@ -54,14 +54,20 @@ def to_api(canvas: dict, object_info: dict[str, dict]) -> Workflow:
 
 
 def _check(node: dict, object_info: dict[str, dict]) -> None:
-    """Raise ValueError where a node isn't what the server knows by its name, or is bypassed."""
+    """Raise ValueError where a node isn't what the server knows by its name, or is bypassed.
+
+    A workflow that was saved before a node got another optional input at its end lacks that one's widget.
+    """
     if node["type"] in NOTES:
         return
     if node["mode"] == BYPASS or node["type"] not in object_info:
         raise ValueError(f"node {node['id']} ({node['type']}) can't be exported")
     specs = input_specs(object_info[node["type"]])
     widgets = [name for name, spec in specs.items() if is_widget(spec)]
-    if [slot["name"] for slot in node["inputs"] if "widget" in slot] != widgets:
+    saved = [slot["name"] for slot in node["inputs"] if "widget" in slot]
+    later = widgets[len(saved) :]
+    widgets = widgets[: len(saved)]
+    if saved != widgets or set(later) & set(object_info[node["type"]]["input"].get("required", {})):
         raise ValueError(f"node {node['id']} ({node['type']}) has other widgets than {', '.join(widgets)}")
     if len(node.get("widgets_values", [])) != sum(1 + len(extra_values(name, specs[name])) for name in widgets):
         raise ValueError(f"node {node['id']} ({node['type']}) has more or fewer values than widgets")

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from prompt_to_prompt.p2p_core.alignment import align
+from prompt_to_prompt.p2p_core.architecture import Architecture
 from prompt_to_prompt.p2p_core.edit import Edit
 from prompt_to_prompt.p2p_core.errors import EditError
 from prompt_to_prompt.p2p_core.layers import Layer, parse_blocks
@@ -21,18 +22,37 @@ FOX = tokenised("a fox on a boat", chunk=10)
 #                1 2   3  4 5
 
 
+PARTS = ("image", "text")
+UNET = Architecture(
+    "a UNet",
+    tuple(Layer(block, 0, 0, (part,), k, 2, 4) for k, block in enumerate(("input", "middle")) for part in PARTS),
+    pixels=8,
+    prompt_length=10,
+)
+
+
 def edit() -> Edit:
     return Edit(SOURCE).add(DOG).add(FOX, "replace")
 
 
-def test_variants_are_added_in_order_with_the_papers_defaults():
+def test_variants_are_added_in_order_and_unets_have_the_papers_defaults():
     made = edit()
     assert [variant.prompt for variant in made.variants] == [DOG, FOX]
     assert made.variants[1].alignment == align(SOURCE, FOX, "replace")
-    schedule = made.variants[0].schedule
+    assert made.variants[0].schedule is None
+    schedule = made.on(UNET).variants[0].schedule
     assert (schedule.cross_window, schedule.self_window) == (Window(0.0, 0.8), Window(0.0, 0.4))
     assert (schedule.cross_strength, schedule.ramp, schedule.self_layers) == (1.0, "constant", "half")
     assert made.variants[0].blend is None
+
+
+def test_without_a_schedule_an_edit_has_its_architecture_s():
+    layers = tuple(Layer("joint", i, 0, ("text", "image"), 1, 2, 4) for i in range(2))
+    made = edit().on(Architecture("a transformer", layers, pixels=8, prompt_length=10))
+    schedule = made.variants[0].schedule
+    assert (schedule.cross_window, schedule.self_window) == (Window(0.0, 0.0), Window(0.0, 0.2))
+    assert (schedule.self_mode, schedule.self_layers) == ("layout", "all")
+    assert edit().schedule(InjectSchedule(ramp="linear")).on(UNET).variants[0].schedule.cross_window == Window(0, 0.8)
 
 
 def test_nothing_is_changed_in_place():
@@ -77,7 +97,7 @@ def test_words_are_set_for_the_prompts_that_have_them():
 
 def test_an_edit_added_later_starts_from_the_defaults():
     made = Edit(SOURCE).add(DOG).schedule(InjectSchedule(ramp="cosine")).reweight("a", 2.0).add(FOX)
-    assert [variant.schedule.ramp for variant in made.variants] == ["cosine", "constant"]
+    assert [variant.schedule.ramp for variant in made.on(UNET).variants] == ["cosine", "constant"]
     assert made.variants[1].reweights == ()
 
 

@@ -69,7 +69,7 @@ ENTRANCES = {"p2p_core/__main__.py": "command", "p2p_core/edit_image.py": "comma
 """The two documented ways in: each opens one folder."""
 ENGINE = [
     ["errors", "words", "tokens", "layers", "rows", "noise", "blend"],
-    ["alignment", "architecture", "schedule", "picture", "values"],
+    ["alignment", "schedule", "architecture", "picture", "values"],
     ["edit", "attention", "step"],
     ["maps", "predictions", "run"],
 ]

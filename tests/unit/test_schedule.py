@@ -13,6 +13,7 @@ from prompt_to_prompt.p2p_core.layers import Layer, blend_level, check_blocks, h
 from prompt_to_prompt.p2p_core.schedule import (
     RAMPS,
     SELF_LAYERS,
+    SELF_MODES,
     InjectSchedule,
     Window,
     WordWindow,
@@ -146,6 +147,15 @@ def test_where_all_layers_have_one_resolution_half_is_all_of_them():
         assert all(InjectSchedule().on(layers).injects(layer, "image") for layer in layers)
         with pytest.raises(EditError, match=r"^self_layers: 'quarter'.*Choose 'half' or 'all'"):
             InjectSchedule(self_layers="quarter").on(layers)
+
+
+def test_auto_is_what_suits_the_model():
+    """Saved workflows keep the mode that they name."""
+    joint = [Layer("joint", 0, 0, ("text", "image"), 1, 2, 4)]
+    unet = [Layer("middle", 0, 0, (part,), 2, 2, 4) for part in ("image", "text")]
+    assert [InjectSchedule().on(layers).self_mode for layers in (unet, joint)] == ["map", "layout"]
+    for mode in set(SELF_MODES) - {"auto"}:
+        assert {InjectSchedule(self_mode=mode).on(layers).self_mode for layers in (unet, joint)} == {mode}
 
 
 def layer(kind="self", level=0, block="input", number=1) -> Layer:

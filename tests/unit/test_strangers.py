@@ -125,7 +125,7 @@ schedules = st.builds(
     st.just(Window(0.0, 0.4, "self")),
     fractions,
     fractions,
-    self_mode=st.sampled_from(["map", "key_value", "output"]),
+    self_mode=st.sampled_from(["map", "key_value", "output", "layout"]),
     blocks=st.sampled_from([(), parse_blocks("double, single:1")]),
 )
 
@@ -150,7 +150,8 @@ def test_joint_attention_is_edited_as_its_maps_would_be(schedule, weight, step, 
 
 
 def test_two_edits_of_a_batch_of_two_each_take_their_own_source():
-    edit = Edit(SOURCE).add(EDIT).add(prompt("a", "fox", "on", "a", "car")).schedule(InjectSchedule(cross_strength=0.5))
+    schedule = InjectSchedule(cross_strength=0.5, self_mode="map")
+    edit = Edit(SOURCE).add(EDIT).add(prompt("a", "fox", "on", "a", "car")).schedule(schedule)
     run = Run(edit, MODEL, 2, SIZE)
     run.begin_step(0, STEPS)
     whole = Forward.drawn(1, True, False).calls[0]
@@ -165,7 +166,7 @@ def test_two_edits_of_a_batch_of_two_each_take_their_own_source():
 
 def test_maps_and_a_local_blend():
     """Maps are those of the picture's queries; latents may have an axis of frames."""
-    schedule = InjectSchedule(self_strength=0.5)
+    schedule = InjectSchedule(self_strength=0.5, self_mode="map")
     edit = Edit(SOURCE).add(EDIT).schedule(schedule).local_blend("cat", "dog", threshold=0.6, start=0.0)
     run = Run(edit, MODEL, 1, SIZE, keep_maps=True)
     run.begin_step(0, STEPS)
@@ -246,7 +247,7 @@ UNET = Architecture(
 
 
 @pytest.mark.parametrize("model", [MODEL, UNET], ids=lambda model: model.name)
-@pytest.mark.parametrize("mode", ["map", "key_value", "output"])
+@pytest.mark.parametrize("mode", ["map", "key_value", "output", "layout"])
 def test_an_edit_of_a_source_that_has_no_row_is_the_edit_beside_it(model, mode):
     schedule = InjectSchedule(cross_strength=0.7, self_strength=0.6, self_layers="all", self_mode=mode)
     edit = Edit(SOURCE).add(EDIT).reweight("dog", 2.0).schedule(schedule).local_blend("cat", "dog", start=0.0)

@@ -8,7 +8,7 @@ from prompt_to_prompt.p2p_core.architecture import Architecture
 from prompt_to_prompt.p2p_core.edit import Edit
 from prompt_to_prompt.p2p_core.errors import EditError
 from prompt_to_prompt.p2p_core.layers import Layer
-from prompt_to_prompt.p2p_core.schedule import Window
+from prompt_to_prompt.p2p_core.schedule import InjectSchedule, Window
 from prompt_to_prompt.p2p_core.show.comparison import changed_words, with_weights
 from prompt_to_prompt.p2p_core.show.report import model_report
 from prompt_to_prompt.p2p_core.tokens import Prompt, Stream, Token
@@ -26,7 +26,7 @@ def prompt(text: str) -> Prompt:
 
 @pytest.fixture
 def edit() -> Edit:
-    return Edit(prompt("a cat on a car")).add(prompt("a dog on a car"))
+    return Edit(prompt("a cat on a car")).add(prompt("a dog on a car")).schedule(InjectSchedule())
 
 
 # -- axes and grids ---------------------------------------------------------------------------------

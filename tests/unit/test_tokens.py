@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prompt_to_prompt.p2p_core.errors import EditError
 from prompt_to_prompt.p2p_core.hosts.comfy import encode, load_demo
-from prompt_to_prompt.p2p_core.tokens import find_words
+from prompt_to_prompt.p2p_core.spelling import sentencepiece
+from prompt_to_prompt.p2p_core.spelling.clip import Piece
+from prompt_to_prompt.p2p_core.tokens import Prompt, Stream, Token, find_words
 from prompt_to_prompt.p2p_core.words import letters, split_phrases
 from reference.prompts import tokenised
 
@@ -153,3 +155,37 @@ def test_a_long_prompt_has_all_its_chunks(encoded):
     assert prompt.positions("start") == [0, 77]
     assert len(prompt.find("cat")) == 20
     assert prompt.find("cat#20")[0][0] > 77
+
+
+# --- sentencepiece ---
+
+
+@pytest.mark.parametrize(
+    ("spelled", "expected"),
+    [
+        ("▁cat s ▁on", "cats on"),
+        ("▁cat , ▁dog", "cat , dog"),
+        ("▁ t - shirt", "t - shirt"),
+        ("▁don ' t", "don ' t"),
+        ("▁ , ▁b", ", b"),
+        ("▁( red ).", "( red )."),
+    ],
+)
+def test_words_of_sentencepiece(spelled, expected):
+    """A space begins a word; marks are words of their own, as with CLIP."""
+    tokens = sentencepiece.spell([Piece(i, piece, 1) for i, piece in enumerate(spelled.split(" "))])
+    assert " ".join(word.text for word in Stream(tuple(tokens), len(tokens)).words) == expected
+
+
+def test_an_embedding_among_sentencepiece_s_is_a_word():
+    pieces = [Piece(0, "▁a", 1), Piece("x", None, 2, "style"), Piece("y", None, 2), Piece(1, "▁b", 3)]
+    tokens = sentencepiece.spell(pieces)
+    assert [word.text for word in Stream(tuple(tokens), 4).words] == ["a", "style", "b"]
+
+
+def test_hidden_positions_make_a_prompt_longer_and_nothing_else():
+    prompt = Prompt("a cat", (Stream((Token(1, "text", "a", 0), Token(2, "text", "cat", 1), Token(0, "end")), 3),))
+    longer = prompt.lengthened(5)
+    assert (len(longer), longer.encoded, longer.positions("none")) == (5, 3, [3, 4])
+    assert longer.find("cat") == prompt.find("cat") and longer.words == prompt.words
+    assert prompt.lengthened(3) is prompt

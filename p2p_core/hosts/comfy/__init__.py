@@ -1,12 +1,14 @@
 """ComfyUI: prompts by its CLIP, attention layers of its models, and a guider that carries a run."""
 
 from .architecture import architecture_of, attention_layers
+from .demo_model import ARCHITECTURES as DEMO_ARCHITECTURES
 from .demo_model import load_demo
 from .encode import encode
 from .guider import EditGuider
 from .sampling import SAMPLER_NAMES, SCHEDULER_NAMES, Sampling, sample, sample_batches
 
 __all__ = [
+    "DEMO_ARCHITECTURES",
     "SAMPLER_NAMES",
     "SCHEDULER_NAMES",
     "EditGuider",

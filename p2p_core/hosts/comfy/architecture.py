@@ -4,27 +4,37 @@ from __future__ import annotations
 
 from ...errors import EditError
 from ...layers import Layer
+from .joint import Joint
+from .joint_models import MODELS, NEVER_ASK
 from .unet import Unet
 
-SUPPORTED = "SD 1.x, SD 2.x, SDXL and models with their UNet"
-BLOCK_NAMES = ("input", "middle", "output")
+SUPPORTED = "SD 1.x, SD 2.x, SDXL and models with their UNet, SD 3.x and Flux.1"
+BLOCK_NAMES = ("input", "middle", "output", *dict.fromkeys(block for row in MODELS for block, _ in row.blocks))
 """The blocks of all supported models; which of them a model has is known once it is there."""
 
 
-def architecture_of(model) -> Unet:
+def architecture_of(model) -> Unet | Joint:
     """What a ModelPatcher's model is, read from its modules.
 
     Raises:
         EditError: it has no attention that can be edited.
     """
-    unet = Unet.of(model)
-    if unet is None:
+    found = Unet.of(model) or Joint.of(model)
+    if found is not None:
+        return found
+    name = type(model.model).__name__
+    if name.startswith(NEVER_ASK):
         raise EditError(
             "model",
-            f"{type(model.model).__name__} has no UNet cross-attention, which is what prompt-to-prompt edits.",
-            f"Use {SUPPORTED}; Flux, SD 3 and other transformers don't work.",
+            f"{name} computes its attention where no node can reach it, so nothing could be edited.",
+            f"Use {SUPPORTED}.",
         )
-    return unet
+    raise EditError(
+        "model",
+        f"{name} has no UNet cross-attention, and is no transformer that prompt-to-prompt knows.",
+        f"Use {SUPPORTED}. Another transformer needs a row in p2p_core/hosts/comfy/joint_models.py: its "
+        "classes, the order of text and image, and its blocks.",
+    )
 
 
 def attention_layers(model) -> list[Layer]:

@@ -21,13 +21,27 @@ LABELS = {"prompt"}
 """Options that only say what was encoded, for people to read: prompt-control notes the prompt."""
 
 
-def stack(conditionings: Sequence[Conditioning], join: Callable = torch.cat) -> Conditioning:
-    """Several conditionings as one with a row for each of theirs, entry by entry.
+def tile(embeddings: torch.Tensor, length: int) -> torch.Tensor:
+    """[rows, tokens, width] repeated to `length` tokens."""
+    return embeddings.repeat(1, length // embeddings.shape[1], 1)
 
-    Shorter prompts are tiled to the least common length, as the host does between chunks.
+
+def pad(embeddings: torch.Tensor, length: int) -> torch.Tensor:
+    """[rows, tokens, width] with zeros up to `length` tokens."""
+    return torch.nn.functional.pad(embeddings, (0, 0, 0, length - embeddings.shape[1]))
+
+
+def stack(
+    conditionings: Sequence[Conditioning],
+    join: Callable = torch.cat,
+    lengthen: Callable[[torch.Tensor, int], torch.Tensor] = tile,
+) -> Conditioning:
+    """Several conditionings as one with a row for each of theirs, entry by entry.
 
     Args:
         join: how the rows are put together, from a list of [rows, ...]; also for pooled outputs.
+        lengthen: what is done to shorter prompts. Tiled to the least common length, as the host does between
+            chunks for UNets, or anything else that takes them to the longest's.
 
     Raises:
         EditError: they differ in the number of entries, or in anything but text.
@@ -39,7 +53,7 @@ def stack(conditionings: Sequence[Conditioning], join: Callable = torch.cat) -> 
             f"they have different numbers of conditioning entries ({_listed(counts)}).",
             "Where one goes through Combine, an area or a schedule, send the other through the same nodes.",
         )
-    return [_stack_entries(entries, join) for entries in zip(*conditionings)]
+    return [_stack_entries(entries, join, lengthen) for entries in zip(*conditionings)]
 
 
 def _listed(numbers: set[int]) -> str:
@@ -50,7 +64,7 @@ def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def _stack_entries(entries: Sequence[list[Any]], join: Callable) -> list[Any]:
+def _stack_entries(entries: Sequence[list[Any]], join: Callable, lengthen: Callable) -> list[Any]:
     embeddings = [entry[0] for entry in entries]
     widths = {tensor.shape[-1] for tensor in embeddings}
     if len(widths) > 1:
@@ -59,15 +73,17 @@ def _stack_entries(entries: Sequence[list[Any]], join: Callable) -> list[Any]:
             f"they come from different text encoders (widths {_listed(widths)}).",
             "Encode both with the CLIP that is connected to PromptPairAlign.",
         )
-    length = math.lcm(*(tensor.shape[1] for tensor in embeddings))
-    tiled = join([tensor.repeat(1, length // tensor.shape[1], 1) for tensor in embeddings])
+    lengths = [tensor.shape[1] for tensor in embeddings]
+    length = math.lcm(*lengths) if lengthen is tile else max(lengths)
+    joined = join([lengthen(tensor, length) for tensor in embeddings])
     options = [entry[1] for entry in entries]
-    return [tiled, {key: _stack_option(key, options, join) for key in dict.fromkeys(k for o in options for k in o)}]
+    return [joined, {key: _stack_option(key, options, join) for key in dict.fromkeys(k for o in options for k in o)}]
 
 
 def _stack_option(key: str, options: Sequence[dict[str, Any]], join: Callable) -> Any:
     values = [option.get(key) for option in options]
-    if key == "pooled_output" and all(isinstance(value, torch.Tensor) for value in values):
+    tensors = all(isinstance(value, torch.Tensor) for value in values)
+    if tensors and (key == "pooled_output" or (key == "attention_mask" and not all(map(same, values, values[1:])))):
         return join(values)
     if key not in LABELS and not all(same(values[0], value) for value in values[1:]):
         what = NAMES.get(key, f"'{key}'")
@@ -103,6 +119,11 @@ def same(a: Any, b: Any) -> bool:
         return False
 
 
+def misfit(made: int, what: str, taken: int | None) -> str | None:
+    """The sentence where a model expects another number than a text encoder makes; None takes any."""
+    return None if taken in (None, made) else f"it has {what} of width {made}, but the model expects {taken}."
+
+
 def is_own(edit: Edit, source: torch.Tensor, edited: torch.Tensor) -> bool:
     """Whether an entry is the edit's own prompts, and not one that source and edits have in common.
 
@@ -115,8 +136,8 @@ def is_own(edit: Edit, source: torch.Tensor, edited: torch.Tensor) -> bool:
     return any(torch.equal(source[:, :length], own[0].to(source)) for own in edit.source.encoding)
 
 
-def check(edit: Edit, source: Conditioning, edited: Conditioning, negative: Conditioning, width: int) -> None:
-    """Raise EditError where conditioning doesn't fit the edit, or a model with contexts of `width`."""
+def check(edit: Edit, source: Conditioning, edited: Conditioning, negative: Conditioning, architecture) -> None:
+    """Raise EditError where conditioning doesn't fit the edit, or a model of this architecture."""
     edits = len(edit.variants)
     for name, conditioning, rows in (("source", source, 1), ("edited", edited, edits)):
         for embeddings, _ in conditioning:
@@ -126,25 +147,21 @@ def check(edit: Edit, source: Conditioning, edited: Conditioning, negative: Cond
                     f"it has {_counted(len(embeddings), 'row')}, but the edit has {_counted(edits, 'edited prompt')}.",
                     f"Take {name} from the last PromptPairAlign of the chain.",
                 )
-    for name, conditioning in (("edit", stack([source, edited])), ("negative", negative)):
-        for embeddings, _ in conditioning:
-            if embeddings.shape[-1] != width:
-                raise EditError(
-                    name,
-                    f"it has embeddings of width {embeddings.shape[-1]}, but the model expects {width}.",
-                    "Use the CLIP that belongs to the model.",
-                )
+    for name, conditioning in (("edit", architecture.stack([source, edited])), ("negative", negative)):
+        for embeddings, options in conditioning:
+            if misfit := architecture.misfit(embeddings, options):
+                raise EditError(name, misfit, "Use the CLIP that belongs to the model.")
     for (of_source, _), (of_edits, _) in zip(source, edited):
         if of_source.shape == of_edits[:1].shape and not is_own(edit, of_source, of_edits):
             continue
-        _check_length("source", of_source, edit.source)
+        _check_length("source", of_source, edit.source, architecture)
         for row, variant in enumerate(edit.variants):
-            _check_length("edited", of_edits[row : row + 1], variant.prompt)
+            _check_length("edited", of_edits[row : row + 1], variant.prompt, architecture)
 
 
-def _check_length(name: str, embeddings: torch.Tensor, prompt: Prompt) -> None:
-    tokens, length = embeddings.shape[1], len(prompt)
-    if tokens % length or not torch.equal(embeddings, embeddings[:, :length].repeat(1, tokens // length, 1)):
+def _check_length(name: str, embeddings: torch.Tensor, prompt: Prompt, architecture) -> None:
+    tokens, length = embeddings.shape[1], prompt.encoded
+    if not architecture.fits(embeddings, length):
         raise EditError(
             name,
             f"it has {tokens} tokens, but its prompt in the edit has {length}. Either another text encoder made it, or "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -74,13 +75,13 @@ class EditGuider(comfy.samplers.CFGGuider):
     ):
         super().__init__(model)
         self.architecture = architecture_of(model)
-        self.edit = edit.on(self.architecture.layers)
+        self.edit = edit.on(self.architecture)
         self.trajectory = trajectory
         self.keep_maps = keep_maps
         stack = self.architecture.stack
         self.source = source if source is not None else edit.source.encoding
         self.edited = edited if edited is not None else stack([v.prompt.encoding for v in edit.variants])
-        check(edit, self.source, self.edited, negative, self.architecture.context_width)
+        check(edit, self.source, self.edited, negative, self.architecture)
         self.set_conds(stack([self.source, self.edited]), negative)
         self.set_cfg(cfg)
         self._session: _Session | None = None
@@ -108,13 +109,13 @@ class EditGuider(comfy.samplers.CFGGuider):
         """Sample source and edits.
 
         Args:
-            noise, latent_image: [batch, channels, height, width], of the source.
+            noise, latent_image: [batch, channels, height, width], or with an axis of one frame, of the source.
             sigmas: [steps + 1], falling.
 
         Returns:
             latents [(1 + edits) * batch, channels, height, width], and the finished run with its maps and masks.
         """
-        if latent_image.ndim != 4:
+        if math.prod(latent_image.shape[2:-2]) != 1:
             raise EditError(
                 "latent_image",
                 "it is a video latent.",

@@ -6,6 +6,7 @@ import math
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import comfy.ldm.modules.attention as comfy_attention
 import torch
@@ -17,7 +18,7 @@ from ...errors import EditError
 from ...layers import Layer
 from ...rows import Evaluation
 from ...run import Run
-from .conditioning import Conditioning, stack
+from .conditioning import Conditioning, misfit, stack
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,15 @@ class Unet(Architecture):
     def stack(self, conditionings: Sequence[Conditioning], join: Callable = torch.cat) -> Conditioning:
         """Conditionings as one with a row for each of theirs. Shorter prompts are tiled, as the host does."""
         return stack(conditionings, join)
+
+    def misfit(self, embeddings: torch.Tensor, options: dict[str, Any]) -> str | None:
+        """How an entry of CONDITIONING is not this model's, a sentence."""
+        return misfit(embeddings.shape[-1], "embeddings", self.context_width)
+
+    def fits(self, embeddings: torch.Tensor, length: int) -> bool:
+        """Whether an encoding [1, tokens, width] is one of `length` tokens, as it came or tiled."""
+        tokens = embeddings.shape[1]
+        return not tokens % length and torch.equal(embeddings, embeddings[:, :length].repeat(1, tokens // length, 1))
 
     def attach(self, model, run: Run, evaluations: dict[uuid.UUID, bool]) -> None:
         """Hang a run on `model`, a private clone, where it concerns the run. See AttentionPatch."""

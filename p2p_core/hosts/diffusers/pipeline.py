@@ -68,7 +68,7 @@ def prompt_to_prompt(pipe, edit: Edit, trajectory: str = "dual", keep_maps: bool
     if not edit.variants:
         raise EditError("edit", "it has no edited prompt.", "Add one: align(pipe, source, edit) does.")
     architecture, layers = architecture_of(pipe)
-    run = PipelineRun(pipe, edit.on(architecture.layers), architecture, trajectory, keep_maps)
+    run = PipelineRun(pipe, edit.on(architecture), architecture, trajectory, keep_maps)
     with ExitStack() as undo:
         for layer, attention in layers:
             if isinstance(attention.processor, EditProcessor):

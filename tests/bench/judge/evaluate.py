@@ -13,7 +13,9 @@ import argparse
 import json
 import random
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +23,10 @@ import torch
 from PIL import Image, ImageDraw
 
 from p2p_core.demo import layout
-from p2p_core.demo.modules import generate
+from p2p_core.demo.modules import flow, generate
 from p2p_core.demo.modules import load as load_model
 from p2p_core.demo.scenes import Scene, sample
+from p2p_core.demo.transformer import is_transformer, load_transformer
 
 from .judge import OPTIONS, load, marks, read
 
@@ -37,14 +40,23 @@ def captions(count: int, plain: bool) -> list[Scene]:
     return [replace(scene, adjective=None, worn=None) if plain else scene for scene in scenes]
 
 
-def make(models, scenes: list[Scene], seeds: list[int], steps: int, cfg: float, batch: int = 10) -> torch.Tensor:
+def painter(path: Path, device: str) -> Callable[..., torch.Tensor]:
+    """The model in a file as a function of captions, seeds, steps and cfg. A transformer draws over the demo model's
+    text encoder and VAE."""
+    if not is_transformer(path):
+        return partial(generate, *load_model(path, device))
+    transformer, metadata = load_transformer(path, device)
+    _, text, vae = load_model(device=device)
+    return partial(flow, transformer, text, vae, scale=metadata["latent_scale"], shift=metadata["shift"])
+
+
+def make(paint, scenes: list[Scene], seeds: list[int], steps: int, cfg: float, device: str, batch=10) -> torch.Tensor:
     """-> [scenes, 3, 128, 128] in [0, 1]; bf16 autocast, as in training."""
-    device = models[0].device.type
     pictures = []
     for i in range(0, len(scenes), batch):
         with torch.autocast(device, torch.bfloat16):
             words = [scene.caption for scene in scenes[i : i + batch]]
-            pictures.append(generate(*models, words, seeds[i : i + batch], steps, cfg).float().cpu())
+            pictures.append(paint(words, seeds[i : i + batch], steps=steps, cfg=cfg).float().cpu())
         print(f"{min(i + batch, len(scenes))}/{len(scenes)}", end="\r", flush=True)
     return torch.cat(pictures)
 
@@ -79,8 +91,8 @@ def main() -> None:
     parser.add_argument("model", nargs="?", type=Path, default=layout.FILE)
     parser.add_argument("--prompts", type=int, default=250)
     parser.add_argument("--seeds", type=int, default=2, help="pictures a prompt")
-    parser.add_argument("--steps", type=int, default=30)
-    parser.add_argument("--cfg", type=float, default=5.0)
+    parser.add_argument("--steps", type=int, help="30 for a UNet, 25 for a transformer")
+    parser.add_argument("--cfg", type=float, help="5 for a UNet, 4 for a transformer")
     parser.add_argument("--plain", action="store_true", help="no smiles, no hats")
     parser.add_argument("--sheet", type=Path, help="a PNG of the first hundred pictures")
     parser.add_argument("--json", type=Path, help="where to keep the report")
@@ -90,9 +102,13 @@ def main() -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
 
+    steps, cfg = (25, 4.0) if is_transformer(args.model) else (30, 5.0)
+    args.steps, args.cfg = args.steps or steps, args.cfg or cfg
+
     scenes = [scene for scene in captions(args.prompts, args.plain) for _ in range(args.seeds)]
     begun = time.monotonic()
-    pictures = make(load_model(args.model, args.device), scenes, list(range(len(scenes))), args.steps, args.cfg)
+    paint, seeds = painter(args.model, args.device), list(range(len(scenes)))
+    pictures = make(paint, scenes, seeds, args.steps, args.cfg, torch.device(args.device).type)
     seconds = (time.monotonic() - begun) / len(scenes)
     seen = [scene for batch in pictures.split(64) for scene in read(load(), batch)]
     each = [marks(wanted, found) for wanted, found in zip(scenes, seen)]
