@@ -22,7 +22,8 @@ def latent_input() -> io.Latent.Input:
     return io.Latent.Input(
         "latent_image",
         tooltip=(
-            "Where to start: an empty latent, a picture with denoise below 1, or with P2PRealPicture the picture to edit."
+            "Where to start: an empty latent, a picture with denoise below 1, or with P2PRealPicture the picture to "
+            "edit."
         ),
     )
 
