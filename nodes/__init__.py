@@ -11,6 +11,7 @@ from .layer_study import P2PLayerStudy
 from .local_blend import AttentionLocalBlend
 from .model_report import P2PModelReport
 from .prompt_pair_align import PromptPairAlign
+from .real_picture import P2PRealPicture
 from .reweight import AttentionReweight
 from .sampler import P2PGuider, P2PSampler
 from .sweep import P2PSweep
@@ -20,6 +21,7 @@ NODES = [
     AttentionReweight,
     AttentionInjectSchedule,
     AttentionLocalBlend,
+    P2PRealPicture,
     P2PSampler,
     P2PGuider,
     P2PAttentionMaps,

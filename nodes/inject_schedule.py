@@ -129,6 +129,8 @@ def _known(ranges: tuple[BlockRange, ...]) -> tuple[BlockRange, ...]:
     for some in ranges:
         if some.block not in BLOCK_NAMES:
             raise EditError(
-                "blocks", f"no model has a block named '{some.block}'.", f"The names are: {', '.join(BLOCK_NAMES)}."
+                "blocks",
+                f"no supported model has blocks named '{some.block}'.",
+                f"Their names are: {', '.join(BLOCK_NAMES)}.",
             )
     return ranges

@@ -20,7 +20,11 @@ def guider_inputs(
 
 def latent_input() -> io.Latent.Input:
     return io.Latent.Input(
-        "latent_image", tooltip="Where to start: an empty latent, or a picture with denoise below 1."
+        "latent_image",
+        tooltip=(
+            "Where to start: an empty latent, a picture with denoise below 1, or with P2PRealPicture the picture to "
+            "edit."
+        ),
     )
 
 

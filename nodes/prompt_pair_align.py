@@ -30,7 +30,10 @@ class PromptPairAlign(io.ComfyNode):
                     "source_prompt",
                     multiline=True,
                     dynamic_prompts=True,
-                    tooltip="The picture as it is. Weights (word:1.2), embeddings and long prompts work as usual.",
+                    tooltip=(
+                        "The picture as it is. Weights (word:1.2), embeddings and long prompts work as usual. With "
+                        "P2PRealPicture it may be empty."
+                    ),
                 ),
                 io.String.Input(
                     "edit_prompt",

@@ -81,7 +81,7 @@ def align(source: Prompt, edit: Prompt, mode: str = "auto") -> Alignment:
         raise EditError("mode", f"'{mode}' is not one of: {', '.join(MODES)}.")
     if len(source.streams) != len(edit.streams):
         raise EditError(
-            "clip", "the source and the edit were read by different text encoders.", "Read both with the same one."
+            "clip", "the source and the edit were read by different text encoders.", "Encode both with the same one."
         )
     links = [
         Link(tuple(s + i for i in link.sources), tuple(e + j for j in link.edits), link.swapped)

@@ -210,7 +210,8 @@ class Edit:
             if any(strengths)
         ]
         if not open_at:
-            return f"of the {steps} steps none lies in a window, and no word is reweighted."
+            missed = f"none of the {steps} steps lies" if steps > 1 else "the only step does not lie"
+            return f"{missed} in a window, and no word is reweighted."
         if not any(schedule.injects(layer, part) for schedule, part in open_at for layer in layers):
             return "blocks and self_layers leave out every layer whose window is open, and no word is reweighted."
         return "no word of the edit prompt takes its attention from the source, and none is reweighted."

@@ -95,7 +95,7 @@ def grid(queries: int, height: int, width: int) -> tuple[int, int]:
         "model",
         f"its attention maps can't be laid out: a layer has {queries} positions for a latent of {height} x {width}. "
         "Something resizes the picture inside the model, as Deep Shrink does.",
-        "Take it out, or do without attention maps: use a mask instead of words in a local blend.",
+        "Take it out, or do without attention maps: keep none, and use a mask instead of words in a local blend.",
     )
 
 

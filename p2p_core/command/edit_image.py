@@ -65,7 +65,9 @@ def edit_image(
     ):
         Window(start, end, name)  # only to have it checked
     if not 0 <= init_image_strength <= 1:
-        raise EditError("init_image_strength", f"{init_image_strength} is out of range.", "Choose one from 0 to 1.")
+        raise EditError(
+            "init_image_strength", f"{init_image_strength} is out of range.", "Choose a number from 0 to 1."
+        )
     pipe = with_scheduler(pipe, scheduler, from_image=init_image is not None)
     levels = _levels(pipe.scheduler, steps, 1.0 if init_image is None else init_image_strength)
     is_edited = prompt_edit is not None

@@ -138,6 +138,6 @@ def _has(font: ImageFont.FreeTypeFont, letter: str) -> bool:
 @lru_cache(maxsize=1)
 def _warn_once() -> None:
     logging.warning(
-        "prompt-to-prompt: no font of this system has all letters of a caption; '?' stands for the missing ones. "
+        "prompt-to-prompt: no font on this system has all letters of a caption, so '?' stands for the missing ones. "
         "Installing a font such as Noto Sans CJK helps."
     )

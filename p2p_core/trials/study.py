@@ -76,9 +76,7 @@ def study(edit: Edit, groups: Sequence[Group], attention: str = "both") -> Edit:
         raise EditError("by", "this choice puts all layers of the model into one group.", "Choose 'block' instead.")
     variant = _limited(edit.variants[0], attention)
     if variant.schedule.blocks:
-        raise EditError(
-            "blocks", "this edit names blocks of its own, but choosing them is the study's part.", "Leave it empty."
-        )
+        raise EditError("blocks", "it is set in this edit, but choosing blocks is the study's task.", "Leave it empty.")
     every = tuple(some for group in groups for some in group.blocks)
     chosen = [every, (), *(group.blocks for group in groups)]
     chosen += [tuple(some for some in every if some not in group.blocks) for group in groups]

@@ -142,9 +142,7 @@ def _reweighted(edit: Edit, axis: Axis, scale: float) -> Edit:
 def _read_choices(name: str, parameter: str, written: list[str]) -> tuple[str, ...]:
     unknown = [value for value in written if value not in _CHOICES[parameter]]
     if unknown:
-        raise EditError(
-            f"{name}_values", f"'{unknown[0]}' is not a value of {parameter}: {', '.join(_CHOICES[parameter])}."
-        )
+        raise EditError(f"{name}_values", f"'{unknown[0]}' is not one of: {', '.join(_CHOICES[parameter])}.")
     return tuple(written)
 
 

@@ -224,7 +224,7 @@ def test_maps_are_kept_only_when_asked_for(monkeypatch):
 
 def test_a_run_in_which_nothing_was_edited_says_so(caplog):
     _, finished = run(edit_of().schedule(NOTHING))
-    assert finished.note().startswith(f"Nothing was edited: of the {STEPS} steps none lies in a window")
+    assert finished.note().startswith(f"Nothing was edited: none of the {STEPS} steps lies in a window")
     assert finished.note() in caplog.text
     _, finished = run(edit_of())
     assert finished.note() is None

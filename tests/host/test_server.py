@@ -10,6 +10,8 @@ from bootstrap import CHECKOUT
 
 from support.comfy_client import Interrupted, WorkflowError
 from support.graphs import EDIT, SOURCE, DemoGraph, latent
+from support.jobs import Job
+from tools.load import Listener
 
 # node -> required inputs, optional inputs, outputs. Workflows saved today must load for ever:
 # nothing here is renamed, moved or dropped; new inputs are optional and come last.
@@ -250,3 +252,15 @@ def test_a_p2p_run_is_unchanged_to_the_bit_after_others(server):
     interrupted_run(server)
     plain_run(server)
     assert torch.equal(edited(), before)
+
+
+def test_a_sampler_whose_edit_edits_nothing_says_why_below_its_widgets(server):
+    graph = DemoGraph()
+    edit = graph.schedule(graph.align()[0], cross_strength=0.0, self_strength=0.0)
+    sampled = graph.p2p(edit, steps=2)
+    listener = Listener(server)
+    listener.queue(Job("nothing", graph, (graph.keep(sampled[1]),), sampled))
+    listener.start()
+    listener.join()
+    (note,) = listener.told.notes
+    assert note.startswith("Nothing was edited: cross_strength and self_strength are 0")

@@ -51,7 +51,7 @@ def prompts(workflow: Workflow) -> tuple[str, str]:
 
 
 class Bar:
-    """A progress bar over all samplers of all runs; without a terminal, a line a run."""
+    """A progress bar over all samplers of all runs; without a terminal, one line per run."""
 
     def __init__(self, samplers: int, runs: int):
         self.samplers, self.runs, self.run = samplers, runs, 0

@@ -82,7 +82,7 @@ def test_words_that_the_demo_does_not_know_are_told(capsys):
 def test_an_edit_that_edits_nothing_says_so(tmp_path, caplog):
     never = ["--cross_end", "0", "--self_end", "0", "--steps", "1", "-o", str(tmp_path / "edit.png")]
     assert command.main([SOURCE, EDIT, *never]) == 0
-    assert "Nothing was edited: of the 1 steps none lies in a window" in caplog.text
+    assert "Nothing was edited: the only step does not lie in a window" in caplog.text
 
 
 def test_without_diffusers_there_is_a_sentence(monkeypatch, capsys):

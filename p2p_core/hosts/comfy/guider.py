@@ -117,7 +117,9 @@ class EditGuider(comfy.samplers.CFGGuider):
         """
         if math.prod(latent_image.shape[2:-2]) != 1:
             raise EditError(
-                "latent_image", "it is a video latent.", "Use one of pictures: prompt-to-prompt edits those."
+                "latent_image",
+                "it is a video latent.",
+                "Use a latent of pictures: those are what prompt-to-prompt edits.",
             )
         batch = len(latent_image)
         size = tuple(latent_image.shape[-2:])

@@ -230,6 +230,6 @@ class AttentionPatch:
             raise EditError(
                 "model",
                 f"in the cross-attention of block {call.layer.name}, another node on this model replaces the edit's "
-                f"prompts by prompts of its own. {_OWN_PROMPTS}",
+                f"prompts with prompts of its own. {_OWN_PROMPTS}",
                 f"{_TAKE_OUT}.",
             )

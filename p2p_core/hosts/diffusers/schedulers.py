@@ -17,7 +17,7 @@ def executed_levels(timesteps: Sequence[float], first: float, executed: int | No
             first; PNDM has its second step twice.
         first: the timestep that the call begins with.
         executed: how many of `timesteps` it makes from there; None is all.
-        order: evaluations a step.
+        order: evaluations per step.
     """
     start = next((i for i in range(0, len(timesteps), order) if timesteps[i] == first), 0)
     stop = len(timesteps) if executed is None else start + executed

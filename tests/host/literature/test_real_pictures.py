@@ -1,6 +1,6 @@
 """Edits of a real picture against the literature: what four papers do step by step, and what the pack does.
 
-Everything is sampled by ComfyUI in float64, as in test_literature: without attention control, and under the
+Everything is sampled by ComfyUI in float64, as the paper's own edits are: without attention control, and under the
 paper's controllers on literally edited maps.
 """
 
@@ -13,17 +13,14 @@ import comfy.samplers
 import pytest
 import torch
 from prompt_to_prompt.p2p_core.edit import Edit
-from prompt_to_prompt.p2p_core.hosts.comfy import EditGuider, encode, load_demo
+from prompt_to_prompt.p2p_core.hosts.comfy import EditGuider, encode
 from prompt_to_prompt.p2p_core.hosts.comfy.conditioning import stack
 from prompt_to_prompt.p2p_core.noise import FreshNoise
 from prompt_to_prompt.p2p_core.schedule import InjectSchedule, Window
 from reference import direct_inversion, edit_friendly, flowedit, hertz, infedit
 
 from support.float64 import InFloat64
-
-STEPS, CFG = 5, 4.0
-EXACT = {"rtol": 0, "atol": 1e-9}
-SOURCE, SWAP = "a cat sitting on a red car in the snow", "a dog sitting on a red car in the snow"
+from support.literature import CFG, EXACT, SOURCE, STEPS, SWAP
 
 
 def drawn(number: int, seed: int) -> list[torch.Tensor]:
@@ -33,14 +30,6 @@ def drawn(number: int, seed: int) -> list[torch.Tensor]:
 PICTURE = 5 * drawn(1, 1)[0]
 FIRST = drawn(1, 2)[0]
 NOISES = drawn(STEPS, 3)
-
-
-@pytest.fixture(scope="module")
-def demo():
-    model, clip, _ = load_demo()
-    model.model.double()
-    model.model.diffusion_model.dtype = torch.float64
-    return model, clip
 
 
 @pytest.fixture
