@@ -1,6 +1,6 @@
 """What is in each example workflow. What one saves under its own name is its thumbnail."""
 
-from .edits import img2img_mask, local_blend, refinement, reweighting, several_edits
+from .edits import img2img_mask, local_blend, refinement, reweighting, several_edits, word_swap_transformer
 from .other_models import controlnet, sdxl
 from .sampling import custom_sampler, shared_trajectory
 from .tools import attention_maps, layer_study, sweep
@@ -13,6 +13,7 @@ EXAMPLES = {
         local_blend,
         several_edits,
         img2img_mask,
+        word_swap_transformer,
         shared_trajectory,
         custom_sampler,
         sweep,

@@ -126,3 +126,31 @@ what it shall show. Only the masked part is sampled; the rest stays as it is.
 - **The edit is too weak:** raise `denoise` to 0.9, or lower `cross_end` and `self_end` with an
   *AttentionInjectSchedule*. Windows count the steps that are made, whatever the denoise.
 """)
+
+
+def word_swap_transformer(canvas: Canvas) -> None:
+    demo = Demo(canvas, architecture="transformer")
+    edit = demo.align("a cat sitting on a car in the city", "a dog sitting on a car in the city")
+    scheduled = canvas.add("AttentionInjectSchedule", 2, edit=edit["edit"], cross_end=0.0, self_end=0.4)
+    blended = canvas.add(
+        "AttentionLocalBlend",
+        2,
+        "only where the words are",
+        edit=scheduled["edit"],
+        source_words="cat",
+        edit_words="dog",
+    )
+    sampled = demo.sample(blended["edit"], 3)
+    demo.compare(sampled, 4, maps=sampled["maps"])
+    canvas.note("""
+### One word for another, in a transformer
+
+As in Flux.1 and SD 3.x, words and picture share one attention here. `self_mode` *auto* is `layout` there: the edit takes
+the source's places and keeps its own words. The small transformer of this pack draws with `euler`, `simple`, cfg 3.5.
+
+- **The old shape stays:** lower `self_end`; 0.2 is what an edit has without *AttentionInjectSchedule*.
+- **Too much changes:** raise `self_end`. `cross_end` does something only with `self_mode` *map*.
+- **The whole picture may change:** bypass *AttentionLocalBlend*.
+- **Flux.1 or SD 3.5:** load it with ComfyUI's own loaders in place of *P2PDemoModel*, with `cfg` and size as it wants
+  them. *P2PModelReport* lists its blocks.
+""")
