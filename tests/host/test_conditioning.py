@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import comfy.cldm.cldm
-import comfy.controlnet
-import comfy.ops
 import pytest
 import torch
 from prompt_to_prompt.p2p_core.errors import EditError
@@ -13,7 +10,7 @@ from prompt_to_prompt.p2p_core.run import Run
 
 import nodes
 from support.sampling import CFG, NOTHING, assert_same, latent, plain, sampling
-from support.small_models import ARCHITECTURES, NEGATIVE, edit_of, prompt, small_model
+from support.small_models import NEGATIVE, edit_of, prompt, small_controlnet, small_model
 
 COMMON = prompt("a photo of the sea").encoding
 
@@ -104,28 +101,7 @@ def test_words_that_only_have_an_area_make_no_blend_mask():
 
 @pytest.fixture(scope="module")
 def controlnet():
-    _, sizes = ARCHITECTURES["sd1"]
-    sizes = {key: value for key, value in sizes.items() if key != "transformer_depth_output"}
-    model = comfy.cldm.cldm.ControlNet(
-        image_size=32,
-        in_channels=4,
-        model_channels=32,
-        hint_channels=3,
-        use_spatial_transformer=True,
-        legacy=False,
-        operations=comfy.ops.disable_weight_init,
-        dtype=torch.float32,
-        **sizes,
-    )
-    generator = torch.Generator().manual_seed(2)
-    for parameter in model.parameters():
-        scale = 0.5 / parameter[0].numel() ** 0.5 if parameter.ndim > 1 else 0.0
-        parameter.data = torch.randn(parameter.shape, generator=generator) * scale
-    for module in model.modules():
-        if isinstance(module, (torch.nn.GroupNorm, torch.nn.LayerNorm)):
-            module.weight.data.fill_(1)
-    device = torch.device("cpu")
-    return comfy.controlnet.ControlNet(model, load_device=device, manual_cast_dtype=torch.float32)
+    return small_controlnet()
 
 
 def controlled(conditioning, controlnet, image, strength=1.0):

@@ -19,6 +19,7 @@ from ...run import Run
 from ...step import step_of
 from .architecture import architecture_of
 from .conditioning import Conditioning, check, is_own
+from .pictures import spread
 
 
 @dataclass
@@ -122,7 +123,10 @@ class EditGuider(comfy.samplers.CFGGuider):
             self.model_patcher = self._patched(self._session)
             self.model_options = self.model_patcher.model_options
             positive = self.architecture.stack([self.source, self.edited], join=lambda parts: rows.spread(*parts))
-            self.original_conds = {**self.original_conds, "positive": convert_cond(positive)}
+            conds, controls = {**self.original_conds, "positive": convert_cond(positive)}, {}
+            self.original_conds = {
+                name: spread(entries, rows, controls, text=name != "positive") for name, entries in conds.items()
+            }
             if denoise_mask is not None:
                 denoise_mask = rows.tile(comfy.utils.repeat_to_batch_size(denoise_mask, batch))
             with shared:
