@@ -4,9 +4,11 @@ from .architecture import architecture_of, attention_layers
 from .demo_model import load_demo
 from .encode import encode
 from .guider import EditGuider
+from .parts import HOLDS
 from .sampling import SAMPLER_NAMES, SCHEDULER_NAMES, Sampling, sample, sample_batches
 
 __all__ = [
+    "HOLDS",
     "SAMPLER_NAMES",
     "SCHEDULER_NAMES",
     "EditGuider",

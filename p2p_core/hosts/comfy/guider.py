@@ -19,7 +19,19 @@ from ...run import Run
 from ...step import step_of
 from .architecture import architecture_of
 from .conditioning import Conditioning, check, is_own
+from .parts import (
+    HandedOut,
+    Part,
+    belongs,
+    check_falling,
+    check_whole,
+    images_of,
+    note_of_part,
+    note_of_pictures,
+)
 from .pictures import spread
+
+_HANDED_OUT = HandedOut()
 
 
 @dataclass
@@ -27,12 +39,14 @@ class _Session:
     """What a guider holds while it samples.
 
     Attributes:
-        sigmas: of the steps that are made, falling.
+        sigmas: of all steps over which windows count, falling; those that are made are among them.
+        ends: whether the last of them is made.
         evaluations: for the id of each edited conditioning, whether source and edits share its prompt.
     """
 
     run: Run
     sigmas: list[float]
+    ends: bool
     noise: SharedNoise
     evaluations: dict[uuid.UUID, bool] = field(default_factory=dict)
 
@@ -48,6 +62,9 @@ class EditGuider(comfy.samplers.CFGGuider):
         source, edited: CONDITIONING in place of the edit's own; `edited` with a row per edit.
         trajectory: see Rows.
         keep_maps: see Run.
+        sigmas: the whole schedule, where it is sampled in parts: windows count its steps.
+        latent_holds: one of parts.HOLDS.
+        tell: is called with each sentence for the user.
 
     Attributes:
         architecture: the model's.
@@ -67,12 +84,18 @@ class EditGuider(comfy.samplers.CFGGuider):
         edited: Conditioning | None = None,
         trajectory: str = "dual",
         keep_maps: bool = False,
+        sigmas: torch.Tensor | None = None,
+        latent_holds: str = "auto",
+        tell: Callable[[str], None] | None = None,
     ):
         super().__init__(model)
         self.architecture = architecture_of(model)
         self.edit = edit.on(self.architecture.layers)
         self.trajectory = trajectory
         self.keep_maps = keep_maps
+        self.whole = None if sigmas is None else sigmas.tolist()
+        self.latent_holds = latent_holds
+        self._tell = tell or (lambda note: None)
         stack = self.architecture.stack
         self.source = source if source is not None else edit.source.encoding
         self.edited = edited if edited is not None else stack([v.prompt.encoding for v in edit.variants])
@@ -87,7 +110,10 @@ class EditGuider(comfy.samplers.CFGGuider):
         return self._session and self._session.run
 
     def sample(self, *args, **kwargs) -> torch.Tensor:
-        """As CFGGuider.sample, for the latents of the source alone; returns [source, edit 1, ...] of each."""
+        """As CFGGuider.sample, for the latents of the source, or those that an earlier part returned.
+
+        Returns [source, edit 1, ...] of each.
+        """
         return self.run(*args, **kwargs)[0]
 
     def run(
@@ -104,7 +130,8 @@ class EditGuider(comfy.samplers.CFGGuider):
         """Sample source and edits.
 
         Args:
-            noise, latent_image: [batch, channels, height, width], of the source.
+            noise, latent_image: [batch, channels, height, width], of the source; or those of source and edits,
+                [(1 + edits) * batch, ...], as an earlier part of the sampling gave them.
             sigmas: [steps + 1], falling.
 
         Returns:
@@ -112,14 +139,27 @@ class EditGuider(comfy.samplers.CFGGuider):
         """
         if latent_image.ndim != 4:
             raise EditError("latent_image", "this is the latent of a video; prompt-to-prompt edits pictures.")
-        batch = len(latent_image)
+        levels = sigmas.tolist()
+        part = self._part_before(latent_image, levels)
+        batch = images_of(latent_image, self.latent_holds, len(self.edit.variants), part)
         size = tuple(latent_image.shape[-2:])
         run = Run(self.edit, self.architecture, batch, size, self.trajectory, self.keep_maps)
+        if part is not None:
+            run.go_on_from(part.run)
         rows = run.rows
         mine = self.model_patcher, self.model_options, self.original_conds
+        predicted = None
+
+        def after_step(i, x0, x, steps):
+            nonlocal predicted
+            predicted = rows.visible(x0)
+            if callback is not None:
+                callback(i, predicted, rows.visible(x), steps)
+
         try:
             shared = SharedNoise(len(rows), batch, tuple(latent_image.shape[1:]))
-            self._session = _Session(run, sigmas.tolist(), shared)
+            whole = self.whole or levels
+            self._session = _Session(run, whole, levels[-1:] == whole[-1:], shared)
             self.model_patcher = self._patched(self._session)
             self.model_options = self.model_patcher.model_options
             positive = self.architecture.stack([self.source, self.edited], join=lambda parts: rows.spread(*parts))
@@ -131,22 +171,51 @@ class EditGuider(comfy.samplers.CFGGuider):
                 denoise_mask = rows.tile(comfy.utils.repeat_to_batch_size(denoise_mask, batch))
             with shared:
                 latents = super().sample(
-                    rows.tile(noise),
-                    rows.tile(latent_image),
+                    rows.tile(noise[:batch]),
+                    rows.tile(latent_image) if len(latent_image) == batch else rows.complete(latent_image),
                     sampler,
                     sigmas,
                     denoise_mask,
-                    callback and (lambda i, x0, x, steps: callback(i, rows.visible(x0), rows.visible(x), steps)),
+                    after_step,
                     disable_pbar,
                     seed,
                 )
             self._check_called(self._session)
-            return rows.visible(run.final(latents)), run
+            latents = rows.visible(run.final(latents) if self._session.ends else latents)
+            if predicted is not None:
+                self._hand_out(latents, predicted, Part(run, levels[-1]))
+            return latents, run
         finally:
             self._session = None
             self.model_patcher, self.model_options, self.original_conds = mine
             for left in ("conds", "inner_model", "loaded_models"):  # by the host, where sampling failed
                 self.__dict__.pop(left, None)
+
+    def _part_before(self, latents: torch.Tensor, levels: list[float]) -> Part | None:
+        """The part that handed these latents out, if this one goes on from it; checks the steps, and tells of them."""
+        check_falling(levels)
+        if self.whole is not None:
+            check_whole(levels, self.whole)
+        part = None if self.latent_holds == "source" else _HANDED_OUT.find(latents)
+        if part is not None and not belongs(part, self.edit):
+            if part.ended > 0:
+                raise EditError(
+                    "latent_image",
+                    "it is the source and the edits of other prompts, with the noise of a part of the steps in it.",
+                    "Sample all parts with the edit of the first.",
+                )
+            part = None
+        notes = [note_of_pictures(latents, self.latent_holds, len(self.edit.variants), part)]
+        notes += [note_of_part(levels, part)] if self.whole is None and len(levels) > 1 else []
+        for note in filter(None, notes):
+            logging.warning(note)
+            self._tell(note)
+        return part
+
+    def _hand_out(self, latents: torch.Tensor, predicted: torch.Tensor, part: Part) -> None:
+        """Remember what goes out, and its prediction, which SamplerCustomAdvanced hands out besides."""
+        _HANDED_OUT.add(self.model_patcher.model.process_latent_out(predicted.cpu()), Part(part.run, 0.0))
+        _HANDED_OUT.add(latents, part)
 
     def predict_noise(self, x, timestep, model_options=None, seed=None):
         session = self._session
@@ -168,8 +237,9 @@ class EditGuider(comfy.samplers.CFGGuider):
                 "as TensorRT or Automatic CFG with attention modifiers.",
                 "Take them out.",
             )
-        if note := run.note():
+        if session.ends and (note := run.note()):
             logging.warning(note)
+            self._tell(note)
 
     def _patched(self, session: _Session):
         model = self.model_patcher.clone()
