@@ -6,6 +6,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 
@@ -89,7 +90,7 @@ def images_of(latents: torch.Tensor, holds: str, edits: int, part: Part | None) 
 
 def check_falling(sigmas: Sequence[float]) -> None:
     """Raise EditError where noise levels rise."""
-    if any(later > earlier for earlier, later in zip(sigmas, sigmas[1:])):
+    if any(later > earlier for earlier, later in pairwise(sigmas)):
         raise EditError(
             "sigmas",
             f"they rise, from {min(sigmas):.3g} to {max(sigmas):.3g}, as flipped ones do to turn a picture into noise. "
@@ -104,9 +105,8 @@ def check_whole(sigmas: Sequence[float], whole: Sequence[float]) -> None:
     if not all(any(abs(level - of_whole) <= 1e-4 * of_whole for of_whole in whole) for level in sigmas):
         raise EditError(
             "sigmas",
-            f"the steps that are sampled, from noise level {sigmas[0]:.3g} to {sigmas[-1]:.3g}, are not among these.",
-            "Connect here what goes into SplitSigmas; with a schedule of its own, as for a second pass, a sampler needs "
-            "a guider of its own.",
+            f"the steps that are sampled, from noise level {sigmas[0]:.3g} to {sigmas[-1]:.3g}, are none of these.",
+            "Connect here what goes into SplitSigmas. A second pass with a schedule of its own needs a guider of its own.",
         )
 
 
@@ -115,7 +115,7 @@ def note_of_part(sigmas: Sequence[float], part: Part | None) -> str | None:
     if sigmas[-1] <= 0 and (part is None or part.ended <= 0):
         return None
     return (
-        f"These {len(sigmas) - 1} steps, from noise level {sigmas[0]:.3g} to {sigmas[-1]:.3g}, are a part of the whole. "
+        f"These {len(sigmas) - 1} steps, from noise level {sigmas[0]:.3g} to {sigmas[-1]:.3g}, are a part of a whole. "
         "Windows were counted over this part alone: to count over the whole, connect to sigmas what goes into "
         "SplitSigmas."
     )
