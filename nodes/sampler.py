@@ -51,7 +51,7 @@ class P2PSampler(io.ComfyNode):
                     "blend_mask", display_name="blend_mask", tooltip="Where AttentionLocalBlend let each edit change."
                 ),
             ],
-            hidden=[io.Hidden.unique_id, io.Hidden.prompt],
+            hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
         )
 
     @classmethod
@@ -64,7 +64,7 @@ class P2PSampler(io.ComfyNode):
     def execute(
         cls, model, edit, negative, latent_image, cfg, trajectory="dual", source=None, edited=None, **sampling
     ) -> io.NodeOutput:
-        keep_maps = is_connected(cls.hidden.prompt, cls.hidden.unique_id, MAPS_OUTPUT)
+        keep_maps = is_connected(cls.hidden.dynprompt, cls.hidden.unique_id, MAPS_OUTPUT)
         guider = EditGuider(
             model,
             edit,
