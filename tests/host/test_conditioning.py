@@ -151,3 +151,50 @@ def test_conditioning_that_does_not_fit_is_an_error_that_says_so():
     longer = nodes.ConditioningConcat().concat(edit.variants[0].prompt.encoding, COMMON)[0]
     with pytest.raises(EditError, match=r"edited has 154 tokens.*77.*ConditioningConcat"):
         run_of(edit, edited=longer)
+
+
+def told(edit, source=None, edited=None):
+    """What is told of a run with these inputs."""
+    notes = []
+    guider = EditGuider(small_model("sd1"), edit, NEGATIVE, CFG, source=source, edited=edited, tell=notes.append)
+    sample(guider, latent(), sampling(steps=1))
+    return notes
+
+
+@pytest.mark.parametrize("words", ["the sea", "a cat on a car", "a big dog on a car"])
+@pytest.mark.parametrize("behind", ["itself", "area"])
+def test_one_text_in_source_and_edited_is_an_error_that_names_them(words, behind):
+    """As "anything everywhere" nodes fill them."""
+    broadcast = prompt(words).encoding
+    if behind == "area":
+        broadcast = CHANGES["area"](broadcast)
+    with pytest.raises(EditError, match=r"^source and edited: they are one text"):
+        told(edit_of(), broadcast, broadcast)
+
+
+@pytest.mark.parametrize("filled", ["source", "edited"])
+def test_another_text_in_one_of_source_and_edited_is_named(filled):
+    (note,) = told(edit_of(), **{filled: prompt("the sea").encoding})
+    assert note.startswith(f"{filled}: not what the edit's prompts are encoded to")
+
+
+def test_another_text_beside_two_equal_prompts_is_named():
+    broadcast = prompt("the sea").encoding
+    (note,) = told(edit_of("a cat", "a cat").reweight("cat", 2.0), broadcast, broadcast)
+    assert note.startswith("source and edited: not what")
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_the_edit_s_own_texts_are_no_others(change):
+    edit = edit_of()
+    assert told(edit, *both(edit, CHANGES[change])) == []
+    same = edit_of("a cat", "a cat").reweight("cat", 2.0)
+    assert told(same, *both(same, CHANGES[change])) == []
+
+
+def test_texts_that_nodes_have_changed_on_both_sides_are_no_others():
+    def change(conditioning):
+        return [[text * 1.01, options] for text, options in conditioning]
+
+    edit = edit_of()
+    assert told(edit, *both(edit, change)) == []

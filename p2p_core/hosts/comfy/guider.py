@@ -18,7 +18,7 @@ from ...noise import SharedNoise
 from ...run import Run
 from ...step import step_of
 from .architecture import architecture_of
-from .conditioning import Conditioning, check, is_own
+from .conditioning import Conditioning, check, check_texts, is_own
 from .parts import (
     HandedOut,
     Part,
@@ -100,6 +100,7 @@ class EditGuider(comfy.samplers.CFGGuider):
         self.source = source if source is not None else edit.source.encoding
         self.edited = edited if edited is not None else stack([v.prompt.encoding for v in edit.variants])
         check(edit, self.source, self.edited, negative, self.architecture.context_width)
+        self._note = check_texts(edit, self.source, self.edited) if source is not None or edited is not None else None
         self.set_conds(stack([self.source, self.edited]), negative)
         self.set_cfg(cfg)
         self._session: _Session | None = None
@@ -205,7 +206,7 @@ class EditGuider(comfy.samplers.CFGGuider):
                     "Sample all parts with the edit of the first.",
                 )
             part = None
-        notes = [note_of_pictures(latents, self.latent_holds, len(self.edit.variants), part)]
+        notes = [self._note, note_of_pictures(latents, self.latent_holds, len(self.edit.variants), part)]
         notes += [note_of_part(levels, part)] if self.whole is None and len(levels) > 1 else []
         for note in filter(None, notes):
             logging.warning(note)

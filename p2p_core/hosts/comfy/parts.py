@@ -106,7 +106,7 @@ def check_whole(sigmas: Sequence[float], whole: Sequence[float]) -> None:
         raise EditError(
             "sigmas",
             f"the steps that are sampled, from noise level {sigmas[0]:.3g} to {sigmas[-1]:.3g}, are none of these.",
-            "Connect here what goes into SplitSigmas. A second pass with a schedule of its own needs a guider of its own.",
+            "Connect here what goes into SplitSigmas. A second pass with steps of its own needs a guider of its own.",
         )
 
 
