@@ -80,8 +80,8 @@ def test_a_soft_edge_is_blended_once():
 
 @pytest.mark.parametrize("scheduler", comfy.samplers.SCHEDULER_NAMES)
 def test_every_scheduler_s_steps_are_found_from_their_sigmas(scheduler):
-    sampling = small_model("sd1").get_model_object("model_sampling")
-    sigmas = comfy.samplers.calculate_sigmas(sampling, scheduler, 20).tolist()
+    levels = small_model("sd1").get_model_object("model_sampling")
+    sigmas = comfy.samplers.calculate_sigmas(levels, scheduler, 20).tolist()
     steps = [step_of(sigma, sigmas) for sigma in sigmas[:-1]]
     assert steps == sorted(steps)
     assert all(sigmas[step] == sigma for step, sigma in zip(steps, sigmas))

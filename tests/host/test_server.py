@@ -142,8 +142,8 @@ def test_the_example_workflow_runs(server):
 def test_the_edit_stays_closer_to_the_source_than_the_prompt_alone(server):
     graph = DemoGraph(batch=6)
     edit = graph.align()
-    sampled = graph.p2p(edit[0])
-    kept = [graph.keep(out) for out in (sampled[0], sampled[1], graph.ksampler(edit[2])[0])]
+    sampled = graph.p2p(edit[0], steps=30)
+    kept = [graph.keep(out) for out in (sampled[0], sampled[1], graph.ksampler(edit[2], steps=30)[0])]
     result = server.run(graph.nodes)
     source, edited, alone = (latent(server, result, node) for node in kept)
     # The car, in the lower half: above, the swapped animal is most of the distance, as it should be.

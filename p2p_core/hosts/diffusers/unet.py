@@ -80,11 +80,11 @@ def architecture_of(pipe) -> tuple[Architecture, list[tuple[Layer, Any]]]:
             "Use the uncompiled UNet for edits: pipe.unet = pipe.unet._orig_mod.",
         )
     layers = attention_layers(unet)
-    tokenizer = getattr(pipe, "tokenizer", None) or pipe.tokenizer_2
+    # A pipeline that is called with embeddings may have no tokenizer; CLIP's prompts are of 77 tokens.
+    tokenizers = (getattr(pipe, name, None) for name in ("tokenizer", "tokenizer_2"))
+    length = next((tokenizer.model_max_length for tokenizer in tokenizers if tokenizer is not None), 77)
     name = type(pipe).__name__
-    return Architecture(
-        name, tuple(layer for layer, _ in layers), pipe.vae_scale_factor, tokenizer.model_max_length
-    ), layers
+    return Architecture(name, tuple(layer for layer, _ in layers), pipe.vae_scale_factor, length), layers
 
 
 class EditProcessor:
