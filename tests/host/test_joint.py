@@ -273,6 +273,18 @@ def test_a_mask_of_the_host_s_stays():
     assert (latents[:1] - plain(edit.source.encoding, **how)).abs().max() > 1e-3
 
 
+@pytest.mark.parametrize("model", ["sd3", "flux"])
+@pytest.mark.parametrize("noise", ["fresh", "fixed"])
+def test_a_real_picture_is_the_source(model, noise):
+    picture = torch.randn(1, 16, 6, 4)
+    how = {**settings(model), "image": {"samples": picture}}
+    latents, _ = run(joint_edit(model).real_picture(noise=noise), **how)
+    assert_same(latents[0], picture[0], 1e-5)
+    assert (latents[1] - picture[0]).abs().max() > 1e-3
+    same, _ = run(joint_edit(model, "a cat", "a cat").real_picture(noise=noise), **how)
+    assert_same(same[1], picture[0], 1e-3)
+
+
 # --- maps and blends ---
 
 

@@ -88,6 +88,15 @@ def draw_weights(network: torch.nn.Module, dtype: torch.dtype = torch.float32) -
         parameter.data = (1 + drawn if is_norm else drawn).to(dtype)
 
 
+def long_prompt(words: str, lengths: tuple[int, ...], width: int, pooled: int) -> Prompt:
+    """A prompt of one token a word in each of some text encoders, of so many positions, as joint_prompt's."""
+    spelled = [Token(1, "start"), *(Token(w, "text", w, i) for i, w in enumerate(words.split())), Token(2, "end")]
+    streams = tuple(Stream((*spelled, *[Token(0, "pad")] * (n - len(spelled))), n) for n in lengths)
+    generator = torch.Generator().manual_seed(sum(ord(c) * (i + 1) for i, c in enumerate(words)))
+    embeddings = torch.randn(1, sum(lengths), width, generator=generator)
+    return Prompt(words, streams, [[embeddings, {"pooled_output": torch.randn(1, pooled, generator=generator)}]])
+
+
 def joint_prompt(words: str, model: str = "sd3", more: int = 0) -> Prompt:
     """A prompt of one token a word with an encoding drawn from the words; `more` T5 positions than usual.
 

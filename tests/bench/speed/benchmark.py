@@ -2,6 +2,7 @@
 
     make bench
     make bench ARGS="--models sd15 sdxl --sizes 512 768 1024 --repeats 5"
+    make bench ARGS="--models sd3 flux --blocks 3 --sizes 256"
 
 Full architectures, random weights. Each contender makes the same step of the same batch, turn by turn, in one
 process; ratios are of medians. On the CPU seconds are the process's own. Prints a table and writes
@@ -26,7 +27,8 @@ from support import inside_comfyui
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=["cpu", "cuda"], help="default: cuda where there is one")
-    parser.add_argument("--models", nargs="+", choices=["sd15", "sdxl"])
+    parser.add_argument("--models", nargs="+", choices=["sd15", "sdxl", "sd3", "flux"])
+    parser.add_argument("--blocks", type=int, help="of a transformer; default: all of them")
     parser.add_argument("--kinds", nargs="+", help="default: all")
     parser.add_argument("--sizes", nargs="+", type=int, help="pixels of the square pictures")
     parser.add_argument("--edits", nargs="+", type=int, default=[1, 2, 4], help="edits of one source, for growth")
@@ -50,7 +52,7 @@ def main() -> None:
     args.cpu = device == "cpu"
     args.use_pytorch_cross_attention = options.attention == "pytorch"
     inside_comfyui.load_pack(bootstrap.CHECKOUT)
-    from bench.speed.contenders import KINDS, measure
+    from bench.speed.contenders import kinds_of, measure
     from bench.speed.full_models import full_model
 
     slow = device == "cpu"
@@ -60,17 +62,20 @@ def main() -> None:
     dtype = torch.float32 if slow else torch.float16
     rows = []
     for name in models:
-        model = full_model(name, dtype)
-        jobs = [(size, kind, 1) for size in sizes for kind in options.kinds or KINDS]
-        jobs += [(sizes[0], "word swap", edits) for edits in options.edits if edits > 1]
+        model = full_model(name, dtype, options.blocks)
+        kinds = kinds_of(name)
+        first = next(iter(kinds))
+        jobs = [(size, kind, 1) for size in sizes for kind in options.kinds or kinds]
+        jobs += [(sizes[0], first, edits) for edits in options.edits if edits > 1]
         for size, kind, edits in jobs:
-            with_maps = not options.no_maps_in_memory and kind == "word swap" and edits == 1
+            with_maps = not options.no_maps_in_memory and kind in ("word swap", "map") and edits == 1
             result = measure(model, name, size, kind, edits, repeats, with_maps)
             rows.append({"model": name, "size": size, "kind": kind, "edits": edits, **result})
             print(line(rows[-1]), flush=True)
         del model
     about = {"device": torch.cuda.get_device_name() if not slow else f"{torch.get_num_threads()} CPU threads"}
     about |= {"torch": torch.__version__, "dtype": str(dtype), "attention": options.attention, "repeats": repeats}
+    about |= {"blocks": options.blocks} if options.blocks else {}
     output = options.output or Path(__file__).with_name("results") / f"{device}.json"
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps({**about, "date": time.strftime("%Y-%m-%d"), "rows": rows}, indent=1))

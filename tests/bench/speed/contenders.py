@@ -11,10 +11,13 @@ import torch
 from prompt_to_prompt.p2p_core.edit import Edit
 from prompt_to_prompt.p2p_core.hosts.comfy import EditGuider
 from prompt_to_prompt.p2p_core.schedule import InjectSchedule, Window
+from prompt_to_prompt.p2p_core.tokens import Prompt
 from reference import hertz
 
-from bench.speed.full_models import WIDTHS
+from bench.speed import joint_map_steps
+from bench.speed.full_models import CHANNELS, JOINT_TEXT, POOLED, WIDTHS
 from bench.speed.peak_memory import peak_bytes
+from support.small_joint_models import long_prompt
 from support.small_models import prompt
 
 SOURCE = "a cat sitting on a car"
@@ -41,11 +44,37 @@ KINDS: dict[str, tuple[str, Callable[[Edit], Edit]]] = {
 }
 
 
-def make_edit(kind: str, edits: int, width: int) -> Edit:
-    words, change = KINDS[kind]
-    edit = Edit(prompt(SOURCE, width=width))
+def _mode(mode: str, cross: float = 1.0, **more) -> Callable[[Edit], Edit]:
+    windows = {"cross_window": Window(0, cross, "cross"), "self_window": Window(0, 1, "self")}
+    return lambda edit: edit.schedule(InjectSchedule(**windows, self_mode=mode, **more))
+
+
+DOG = "a dog sitting on a car"
+# The same for transformers, whose words and picture share one attention.
+JOINT_KINDS: dict[str, tuple[str, Callable[[Edit], Edit]]] = {
+    "layout": (DOG, _mode("layout")),
+    "map": (DOG, _mode("map")),
+    "map, half strength": (DOG, _mode("map", cross_strength=0.5, self_strength=0.5)),
+    "keys and values": (DOG, _mode("key_value")),
+    "layout, local blend": (DOG, lambda edit: _mode("layout")(edit).local_blend("cat", "dog", start=0.0)),
+}
+
+
+def kinds_of(name: str) -> dict[str, tuple[str, Callable[[Edit], Edit]]]:
+    return JOINT_KINDS if name in JOINT_TEXT else KINDS
+
+
+def make_prompt(name: str, words: str) -> Prompt:
+    if name not in JOINT_TEXT:
+        return prompt(words, width=WIDTHS[name])
+    return long_prompt(words, JOINT_TEXT[name], WIDTHS[name], POOLED[name])
+
+
+def make_edit(name: str, kind: str, edits: int) -> Edit:
+    words, change = kinds_of(name)[kind]
+    edit = Edit(make_prompt(name, SOURCE))
     for i in range(edits):
-        edit = edit.add(prompt(words if i == 0 else words.replace("dog", f"dog{i}"), width=width))
+        edit = edit.add(make_prompt(name, words if i == 0 else words.replace("dog", f"dog{i}")))
     return change(edit)
 
 
@@ -55,11 +84,12 @@ def measure(model, name: str, size: int, kind: str, edits: int, repeats: int, wi
 
     Contenders: plain, the host without any patch; edit, ours; maps, the edit on materialised maps.
     """
-    edit = make_edit(kind, edits, WIDTHS[name])
-    guider = EditGuider(model, edit, prompt("", width=WIDTHS[name]).encoding, 7.5)
+    edit = make_edit(name, kind, edits)
+    guider = EditGuider(model, edit, make_prompt(name, "").encoding, 7.5)
     timing = _Timing(model, edit if with_maps else None, repeats)
-    latent = torch.zeros(1, 4, size // 8, size // 8)
-    sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "karras", 30)
+    latent = torch.zeros(1, CHANNELS[name], size // 8, size // 8)
+    scheduler = "simple" if name in JOINT_TEXT else "karras"
+    sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), scheduler, 30)
     guider.sample(torch.randn_like(latent), latent, timing, sigmas, disable_pbar=True)
     return {"seconds": timing.seconds, "peak_bytes": timing.peaks}
 
@@ -85,9 +115,13 @@ class _Timing:
             "edit": lambda: guider(x, sigma, model_options=extra_args["model_options"]),
         }
         if self.edit is not None:
-            taken = self.edit.variants[0].alignment.matrix.to(x)[None]
-            controller = hertz.Controller(1, hertz.replace(taken), torch.ones(2, 1, 77).to(x), (0.0, 1.0), 10**6)
-            maps = controller.patched(self.model).model_options
+            taken = self.edit.variants[0].alignment.matrix.to(x)
+            if x.shape[1] == 4:
+                weights = torch.ones(2, 1, 77).to(x)
+                controller = hertz.Controller(1, hertz.replace(taken[None]), weights, (0.0, 1.0), 10**6)
+                maps = controller.patched(self.model).model_options
+            else:
+                maps = joint_map_steps.options(self.model, taken)
             contenders["maps"] = lambda: self._host(guider, x, sigma, sigmas[[0, -1]], maps)
         self.peaks = {name: peak_bytes(call, x.device) for name, call in contenders.items()}
         for _ in range(self.repeats):

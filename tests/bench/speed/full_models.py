@@ -1,4 +1,4 @@
-"""Stable Diffusion 1.5 and SDXL in full size with random weights, as ComfyUI loads them."""
+"""Stable Diffusion 1.5, SDXL, 3 and Flux.1 in full width with random weights, as ComfyUI loads them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import comfy.model_patcher
 import comfy.supported_models
 import torch
 
+from support.small_joint_models import FLUX, SD3, flux_sizes
 from support.small_models import COMMON
 
 _COMMON = {**COMMON, "model_channels": 320}
@@ -37,13 +38,57 @@ _SIZES = {
         },
     ),
 }
-WIDTHS = {name: sizes["context_dim"] for name, (_, sizes) in _SIZES.items()}
+_CONTEXT = {"target": "torch.nn.Linear", "params": {"in_features": 4096, "out_features": 1536}}
+_JOINT_SIZES = {
+    "sd3": (
+        comfy.supported_models.SD3,
+        {
+            **SD3,
+            "depth": 24,
+            "num_blocks": 24,
+            "adm_in_channels": 2048,
+            "context_embedder_config": _CONTEXT,
+            "pos_embed_max_size": 192,
+            "num_patches": 192 * 192,
+        },
+    ),
+    "flux": (
+        comfy.supported_models.Flux,
+        {
+            **FLUX,
+            "vec_in_dim": 768,
+            "context_in_dim": 4096,
+            "hidden_size": 3072,
+            "mlp_ratio": 4.0,
+            "num_heads": 24,
+            "depth": 19,
+            "depth_single_blocks": 38,
+            "axes_dim": [16, 56, 56],
+        },
+    ),
+}
+JOINT_TEXT = {"sd3": (77, 77), "flux": (256,)}
+"""Positions of a prompt, by text encoder."""
+POOLED = {"sd3": 2048, "flux": 768}
+WIDTHS = {name: sizes["context_dim"] for name, (_, sizes) in _SIZES.items()} | dict.fromkeys(JOINT_TEXT, 4096)
+CHANNELS = dict.fromkeys(_SIZES, 4) | dict.fromkeys(JOINT_TEXT, 16)
 
 
-def full_model(name: str, dtype: torch.dtype):
-    """A ModelPatcher with weights of unit gain, so that nothing overflows and no number is denormal."""
-    config_class, sizes = _SIZES[name]
-    config = config_class({**_COMMON, **sizes})
+def full_model(name: str, dtype: torch.dtype, blocks: int | None = None):
+    """A ModelPatcher with weights of unit gain, so that nothing overflows and no number is denormal.
+
+    `blocks`: of a transformer, in place of all; of Flux's, a third are double blocks.
+    """
+    if name in _SIZES:
+        config_class, sizes = _SIZES[name]
+        config = config_class({**_COMMON, **sizes})
+    else:
+        config_class, sizes = _JOINT_SIZES[name]
+        if blocks and name == "sd3":
+            sizes = {**sizes, "num_blocks": blocks}
+        elif blocks:
+            sizes = {**sizes, "depth": max(blocks // 3, 1), "depth_single_blocks": blocks - max(blocks // 3, 1)}
+        config = config_class(flux_sizes(sizes) if name == "flux" else sizes)
     config.set_inference_dtype(dtype, None)
     device = comfy.model_management.get_torch_device()
     model = config.get_model({}, device=device)
@@ -51,6 +96,8 @@ def full_model(name: str, dtype: torch.dtype):
         for kind, parameter in module.named_parameters(recurse=False):
             if isinstance(module, (torch.nn.GroupNorm, torch.nn.LayerNorm)):
                 parameter.data.fill_(kind == "weight")
+            elif parameter.ndim == 1 and kind in ("scale", "weight"):
+                parameter.data.fill_(1)
             elif parameter.ndim > 1:
                 reach = (3 / parameter[0].numel()) ** 0.5
                 parameter.data.uniform_(-reach, reach)
