@@ -8,7 +8,9 @@ from ..p2p_core.errors import EditError
 from ..p2p_core.hosts.comfy import encode
 from ..p2p_core.hosts.comfy.conditioning import stack
 from ..p2p_core.show.alignment import describe
+from ..p2p_core.spelling.syntax import foreign_syntax
 from .checks import checked
+from .note import teller
 from .report import reported
 from .schema import P2PEdit, schema
 
@@ -29,7 +31,7 @@ class PromptPairAlign(io.ComfyNode):
                 io.String.Input(
                     "source_prompt",
                     multiline=True,
-                    dynamic_prompts=True,
+                    dynamic_prompts=False,
                     tooltip=(
                         "The picture as it is. Weights (word:1.2), embeddings and long prompts work as usual. With "
                         "P2PRealPicture it may be empty."
@@ -38,7 +40,7 @@ class PromptPairAlign(io.ComfyNode):
                 io.String.Input(
                     "edit_prompt",
                     multiline=True,
-                    dynamic_prompts=True,
+                    dynamic_prompts=False,
                     tooltip="The picture you want. Empty means the source prompt, for reweighting alone.",
                 ),
                 io.Combo.Input(
@@ -60,20 +62,23 @@ class PromptPairAlign(io.ComfyNode):
                     "edited", display_name="edited", tooltip="The edited prompts, encoded, with a row for each edit."
                 ),
             ],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
     @checked
     def execute(cls, clip, source_prompt, edit_prompt, mode, edit=None) -> io.NodeOutput:
         if edit is None:
-            edit = Edit(encode(clip, source_prompt))
+            edit = Edit(encode(clip, source_prompt, "source_prompt"))
         elif edit.source.text != source_prompt:
             raise EditError(
                 "edit",
                 "it belongs to another source_prompt, but edits that are sampled together share one source.",
                 f"Write '{edit.source.text}' as source_prompt here, or disconnect edit.",
             )
-        edit = edit.add(encode(clip, edit_prompt if edit_prompt.strip() else source_prompt), mode)
+        teller(cls)(foreign_syntax(source_prompt, edit_prompt))
+        edited_prompt = edit_prompt if edit_prompt.strip() else source_prompt
+        edit = edit.add(encode(clip, edited_prompt, "edit_prompt"), mode)
         edited = stack([variant.prompt.encoding for variant in edit.variants])
         newest = edit.variants[-1]
         alignment = {

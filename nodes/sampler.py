@@ -78,7 +78,7 @@ class P2PSampler(io.ComfyNode):
             edited=edited,
             trajectory=trajectory,
             keep_maps=keep_maps,
-            tell=teller(cls.hidden.unique_id),
+            tell=teller(cls),
         )
         latents, run = sample(guider, latent_image, Sampling(**sampling))
         batch = run.rows.batch
@@ -129,7 +129,7 @@ class P2PGuider(io.ComfyNode):
     @classmethod
     @checked
     def execute(cls, model, edit, negative, cfg, sigmas=None, latent_holds="auto") -> io.NodeOutput:
-        tell = teller(cls.hidden.unique_id)
+        tell = teller(cls)
         return io.NodeOutput(
             EditGuider(model, edit, negative, cfg, sigmas=sigmas, latent_holds=latent_holds, tell=tell)
         )

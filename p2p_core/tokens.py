@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate, groupby, zip_longest
@@ -21,13 +21,15 @@ class Token:
     """One position of the encoded prompt.
 
     `id` tells tokens apart: the vocabulary's number, or for an embedding a digest of its vector.
-    `word` counts the prompt's words from 0 and is -1 for start, end and padding.
+    `word` counts the prompt's words from 0 and is -1 for start, end and padding; `part` those parts of them that can be
+    named by themselves, as dog in lovely-dog.
     """
 
     id: int | str
     kind: Kind
     text: str = ""
     word: int = -1
+    part: int = -1
 
 
 @dataclass(frozen=True)
@@ -63,31 +65,47 @@ class Stream:
     @cached_property
     def words(self) -> tuple[Word, ...]:
         """The words in order; a comma or another mark is a word of its own."""
+        return self._words(lambda token: token.word)
+
+    @cached_property
+    def parts(self) -> tuple[Word, ...]:
+        """The parts of words in order: lovely, - and dog of lovely-dog."""
+        return self._words(lambda token: (token.word, token.part))
+
+    def _words(self, number: Callable[[Token], Any]) -> tuple[Word, ...]:
         text = [(i, token) for i, token in enumerate(self.tokens) if token.kind == "text"]
         return tuple(
             Word("".join(t.text for _, t in run), tuple(i for i, _ in run), tuple(t.id for _, t in run))
-            for run in (list(group) for _, group in groupby(text, key=lambda pair: pair[1].word))
+            for run in (list(group) for _, group in groupby(text, key=lambda pair: number(pair[1])))
         )
 
     def places(self, phrase: str) -> list[tuple[int, ...]]:
-        """The positions of every occurrence of a phrase, in order. Case and punctuation don't matter."""
+        """The positions of every occurrence of a phrase, in order. Case and punctuation don't matter.
+
+        Where no words are the phrase, parts of words may be.
+        """
         wanted = letters(phrase)
         if not wanted:
             return []
-        spelled = [(letters(word.text), word.positions) for word in self.words]
-        spelled = [(text, positions) for text, positions in spelled if text]
-        places, start = [], 0
-        while start < len(spelled):
-            text, end = "", start
-            while end < len(spelled) and len(text) < len(wanted):
-                text += spelled[end][0]
-                end += 1
-            if text == wanted:
-                places.append(tuple(i for _, positions in spelled[start:end] for i in positions))
-                start = end
-            else:
-                start += 1
-        return places
+        return _places(self.words, wanted) or _places(self.parts, wanted)
+
+
+def _places(words: Sequence[Word], wanted: str) -> list[tuple[int, ...]]:
+    """Where the letters of words in a row are the wanted ones."""
+    spelled = [(letters(word.text), word.positions) for word in words]
+    spelled = [(text, positions) for text, positions in spelled if text]
+    places, start = [], 0
+    while start < len(spelled):
+        text, end = "", start
+        while end < len(spelled) and len(text) < len(wanted):
+            text += spelled[end][0]
+            end += 1
+        if text == wanted:
+            places.append(tuple(i for _, positions in spelled[start:end] for i in positions))
+            start = end
+        else:
+            start += 1
+    return places
 
 
 @dataclass(frozen=True)

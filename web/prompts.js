@@ -7,8 +7,37 @@
 
 // -- words ------------------------------------------------------------------------------------------
 
-// What a word is, in a text of small letters: as CLIP's tokenizer splits it.
-const WORD = /'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\p{White_Space}\p{L}\p{N}]+/gu;
+// What a word is, on a text of which each character is replaced by its kind: as in p2p_core/words.py.
+const WORD = new RegExp(
+  "HM*" + // a Han character
+    "|A[AM]*|K[KM]*" + // a run of Hiragana, of Katakana
+    "|TM*" + // a letter of a script that has no blanks
+    "|c?[LN][LNM]*(?:j[LN][LNM]*|(?<=N)d(?=N)[LN][LNM]*)*(?:(?<=N)p)?" + // lovely-dog, don't, 1990, 3.5, 50%, #1
+    "|RR|[SR]M*(?:Z[SR]M*)*" + // a flag, an emoji
+    "|(?:(?!c[LN])[jdpcxMZ])+", // what stands between words
+  "g",
+);
+const LETTERS = [
+  ["T", /[\u0E00-\u0EFF\u1000-\u109F\u1780-\u17FF]/],
+  ["H", /[\u2E80-\u2FDF\u3005-\u3007\u3400-\u4DBF\u4E00-\u9FFF\uF900-\uFAFF\u{20000}-\u{3FFFF}]/u],
+  ["A", /[\u3041-\u309F]/],
+  ["K", /[\u30A0-\u30FF\u31F0-\u31FF\uFF66-\uFF9F]/],
+];
+const KINDS = [
+  ["j", /['’\-‐‑_]/],
+  ["d", /[.,:]/],
+  ["p", /[%‰°]/],
+  ["c", /[#@$€£¥]/],
+  ["Z", /\u200D/],
+  [" ", /\p{White_Space}/u],
+  ["M", /[ー\p{M}\u{1F3FB}-\u{1F3FF}\u{E0020}-\u{E007F}]/u],
+  ["H", /\u3007/],
+  ["N", /\p{N}/u],
+  ["R", /[\u{1F1E6}-\u{1F1FF}]/u],
+  ["S", /\p{So}/u],
+];
+// What the tokenizer ends a token at: parts of words that can be named by themselves, as dog in lovely-dog.
+const PART = /'s|'t|'re|'ve|'m|'ll|'d|[\u3041-\u309F\u30A0-\u30FF\u31F0-\u31FF\uFF66-\uFF9F\uAC00-\uD7A3]|[^\P{L}\u3041-\u309F\u30A0-\u30FF\u31F0-\u31FF\uFF66-\uFF9F\uAC00-\uD7A3]+|\p{N}|[^\p{White_Space}\p{L}\p{N}]+/gu;
 // ComfyUI knows an embedding at the start of a line or after a blank. It is a word by the name of its file.
 const EMBEDDING = /(?:^|[ \n])embedding:([^\s,:()]+)/;
 const NUMBER = /^\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?\s*$/i;
@@ -26,7 +55,14 @@ export function wordsOf(prompt) {
 function splitWords(text) {
   // Letter by letter: a whole word's last sigma would become another small letter than the tokenizer's.
   const small = [...text.normalize("NFC")].map((c) => c.toLowerCase()).join("");
-  return small.match(WORD) ?? [];
+  const letters = [...small];
+  const kinds = letters.map(kindOf).join("");
+  return [...kinds.matchAll(WORD)].map(({ 0: found, index }) => letters.slice(index, index + found.length).join(""));
+}
+
+function kindOf(c) {
+  if (/\p{L}/u.test(c) && c !== "ー") return LETTERS.find(([, these]) => these.test(c))?.[0] ?? "L";
+  return KINDS.find(([, these]) => these.test(c))?.[0] ?? "x";
 }
 
 /** A prompt's texts of one weight each, as comfy/sd1_clip.py's token_weights finds them; no word goes over an edge. */
@@ -84,13 +120,23 @@ export function placesOf(words, phrase) {
   if (nth) return placesOf(words, nth[1]).slice(nth[2] - 1, nth[2]);
   const wanted = lettersOf(phrase);
   if (!wanted || isTokenNumber(phrase)) return [];
-  const spelled = words.map((word, i) => [lettersOf(word), i]).filter(([text]) => text);
+  const whole = words.map((word, i) => [word, i]);
+  const found = placesAmong(whole, wanted);
+  // Where no words are the phrase, parts of words may be.
+  return found.length ? found : placesAmong(whole.flatMap(([word, i]) => partsOf(word).map((part) => [part, i])), wanted);
+}
+
+const partsOf = (word) => word.match(PART) ?? [word];
+
+/** Where the letters of words in a row, each with a number, are the wanted ones: lists of their numbers. */
+function placesAmong(words, wanted) {
+  const spelled = words.map(([word, i]) => [lettersOf(word), i]).filter(([text]) => text);
   const places = [];
   for (let start = 0; start < spelled.length;) {
     let text = "";
     let end = start;
     while (end < spelled.length && text.length < wanted.length) text += spelled[end++][0];
-    if (text === wanted) places.push(spelled.slice(start, end).map(([, i]) => i));
+    if (text === wanted) places.push([...new Set(spelled.slice(start, end).map(([, i]) => i))]);
     start = text === wanted ? end : start + 1;
   }
   return places;

@@ -31,7 +31,6 @@ if __name__ == "__main__":
     put_comfyui_first()
     load_pack(TESTS.parent)
 
-import folder_paths
 import torch
 from prompt_to_prompt.p2p_core.alignment import MODES, align
 from prompt_to_prompt.p2p_core.errors import EditError
@@ -97,6 +96,20 @@ WRITTEN = [
     ("חתול על מכונית", "כלב על מכונית"),
     ("ねこがいる、車に", "いぬがいる。車に"),
     ("🦊🐻 in the snow", "🦊 in the ❄️"),
+    ("a family 👨‍👩‍👧, 👍🏽 and 🇩🇪🇫🇷", "a family 👩‍👧, 👍 and 🇫🇷"),
+    ("cat🐱dog", "cat🐶dog"),
+    ("a photo from 1990", "a photo from yesterday"),
+    ("a lion is eating an apple", "a lovely-dog is eating an apple"),
+    ("f/1.8 at 16:9, 3.5 m, 1,000 cats", "f/2 at 4:3, 10 m, 12 cats"),
+    ("50% of #1 for $5 @home", "half of one for five there"),
+    ("rock-n-roll R2-D2 'quoted' -dash- dogs' x-ray 4k", "jazz robot quoted dash dog scan 8k"),
+    ("don’t it’s ‘so’ state‑of‑the‑art", "do it is so modern"),
+    ("blue_hair, long_hair, 1girl", "red_hair, short_hair, 1boy"),
+    ("1990年の東京、テレビとラーメン", "2020年の大阪、ラジオとラーメン"),
+    ("车上的猫,狗和鸟", "车上的狗,狗和鱼"),
+    ("白猫cat坐着", "黑猫dog坐着"),
+    ("รถสีแดง", "รถสีฟ้า"),
+    ("a (lovely-dog:1.2)-house don't(s)", "a (lovely-cat:1.2)-house do(s)"),
     ("a + b = c", "a + d = c"),
     ("½ ² Ⅷ ①", "½ 3 viii 1"),
     ("ﬁne art", "fine art"),
@@ -170,8 +183,9 @@ def _clip():
     """The demo's text encoder, which spells as CLIP does, with an embedding to be found by."""
     folder = tempfile.mkdtemp(prefix="prompt-to-prompt-embeddings-")
     save_file({"emb_params": torch.eye(2, 128)}, Path(folder) / "style.safetensors")
-    folder_paths.add_model_folder_path("embeddings", folder)
-    return load_demo()[1]
+    clip = load_demo()[1]
+    clip.tokenizer.clip_l.embedding_directory = [folder]  # and not ComfyUI's, in which others have a `style` as well
+    return clip
 
 
 @cache
@@ -245,6 +259,9 @@ PHRASES = {
     "die Straße, Καλός": ["strasse", "STRASSE", "straße", "ΚΑΛΌΣ", "καλόσ"],
     "猫坐在汽车上 and embedding:style": ["猫坐在汽车上", "猫", "汽车", "style", "Style", "embedding:style"],
     "🦊🐻 a + b": ["🦊🐻", "🦊", "+", "a + b"],
+    "a lovely-dog and a dog, 1990 blue_hair": ["dog", "lovely", "lovely dog", "199", "1", "blue", "hair", "air"],
+    "고양이가 차에 앉아": ["고양이", "차", "가", "고양이가"],
+    "猫が車に乗っている": ["猫", "車に", "車", "乗", "っている"],
 }
 # Latin, Greek and Cyrillic; general punctuation; CJK marks; full-width forms.
 CHARACTERS = [range(0x20, 0x530), range(0x2000, 0x2070), range(0x3000, 0x3040), range(0xFF00, 0xFFF0)]
@@ -252,8 +269,8 @@ CHARACTERS = [range(0x20, 0x530), range(0x2000, 0x2070), range(0x3000, 0x3040), 
 
 def phrase(text: str, phrase: str) -> dict:
     """The places of a phrase, in numbers of words."""
-    prompt = in_words(encoded(text))
-    places = [[prompt.tokens[i].word for i in place] for place in prompt.find(phrase)]
+    prompt = encoded(text)
+    places = [list(dict.fromkeys(prompt.tokens[i].word for i in place)) for place in prompt.find(phrase)]
     return {"text": text, "phrase": phrase, "places": places}
 
 

@@ -152,7 +152,7 @@ OFF = Window(0.0, 0.0)
     [
         (InjectSchedule(cross_strength=0, self_strength=0), "cross_strength and self_strength are 0, and no word"),
         (InjectSchedule(OFF, OFF), "none of the 4 steps lies in a window, and no word"),
-        (InjectSchedule(Window(0.3, 0.4), OFF), "none of the 4 steps lies in a window, and no word"),
+        (InjectSchedule(Window(0.3, 0.3), OFF), "none of the 4 steps lies in a window, and no word"),
         (InjectSchedule(OFF, self_strength=0), "none of the 4 steps lies in a window, and no word"),
         (
             InjectSchedule(OFF, self_layers="half", blocks=parse_blocks("input")),

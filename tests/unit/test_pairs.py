@@ -19,6 +19,14 @@ def is_spelled(prompt: Prompt) -> bool:
     return any(len(word.positions) > 1 for word in prompt.words)
 
 
+def is_entangled(source: Prompt, edit: Prompt) -> bool:
+    """Whether the encoder spells a word in two ways, as it does where its tokens reach from one letter to the next."""
+    spelled: dict[str, set] = {}
+    for word in (*source.words, *edit.words):
+        spelled.setdefault(word.text, set()).add(word.ids)
+    return any(len(ways) > 1 for ways in spelled.values())
+
+
 def in_pieces(text: str, prompt: Prompt) -> bool:
     """Whether words in parentheses may have gone to the next chunk together, and left padding in this one."""
     return "(" in text and len(prompt) > prompt.streams[0].chunk
@@ -46,6 +54,8 @@ def test_words_are_paired_as_their_tokens_are(mode):
     compared = 0
     for case in PAIRS:
         source, edit = (make_pairs.encoded(case[side]) for side in ("source", "edit"))
+        if is_entangled(source, edit):
+            continue
         if mode in ("refine", "sequence") and (is_spelled(source) or is_spelled(edit)):
             continue
         if mode == "sequence" and (in_pieces(case["source"], source) or in_pieces(case["edit"], edit)):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
-import re
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -19,11 +21,14 @@ _CLIP_NAMES = ("l", "g", "h")
 _T5 = "t5xxl"
 
 
-def encode(clip, text: str) -> Prompt:
+def encode(clip, text: str, input: str = "clip") -> Prompt:
     """A prompt as `clip` sees it: weights, embeddings and chunks included. Its encoding is CONDITIONING.
 
+    Args:
+        input: the name of the input that the text comes from.
+
     Raises:
-        EditError: no CLIP is connected, or one of a model that can't be edited.
+        EditError: no CLIP is connected, or one of a model that can't be edited; an embedding that moves words apart.
     """
     if clip is None:
         raise EditError("clip", "it is empty: the checkpoint has no text encoder.", "Load one with CLIPLoader.")
@@ -34,12 +39,19 @@ def encode(clip, text: str) -> Prompt:
             "clip", f"this is a text encoder of {', '.join(encoders)}.", f"Prompt-to-prompt works with {SUPPORTED}."
         )
     plain = {key: [[pair[:2] for pair in chunk] for chunk in chunks] for key, chunks in encoders.items()}
-    encoding = clip.encode_from_tokens_scheduled(plain)
-    return Prompt(text, tuple(_stream(name, encoders[name], clip.tokenizer, text) for name in names), encoding)
+    streams = []
+    if clips := [name for name in names if name in _CLIP_NAMES]:
+        streams.append(_of_clip(clip, {name: encoders[name] for name in clips}, text, input))
+    if _T5 in names:
+        tokenizer = getattr(clip.tokenizer, _T5)
+        heard, chunks = _hear(tokenizer, text), encoders[_T5]
+        spelled = sentencepiece.spell(_pieces(chunks, tokenizer, heard))
+        streams.append(Stream(_tokens(chunks, spelled, ("end",)), len(chunks[0])))
+    return Prompt(text, tuple(streams), clip.encode_from_tokens_scheduled(plain))
 
 
 def _in_context(clip, encoders: dict[str, list]) -> list[str]:
-    """The encoders whose positions the model attends to, in their order; one stands for those that share theirs.
+    """The encoders whose positions the model attends to, in their order; those of CLIP share theirs.
 
     SD 3 has those of CLIP, both in one, and then those of T5, and any of the three may be missing; Flux has T5's.
     """
@@ -50,42 +62,123 @@ def _in_context(clip, encoders: dict[str, list]) -> list[str]:
         others = others if getattr(parts, _T5, None) is not None else set()
     elif others:
         return []
-    shared = [min(clips, key=lambda name: len(encoders[name]))] if clips else []
-    return [*shared, *others]
+    return [*clips, *others]
 
 
-def _stream(name: str, chunks: list[list[tuple]], tokenizer, text: str) -> Stream:
-    is_clip = name in _CLIP_NAMES
-    tokenizer = getattr(tokenizer, f"clip_{name}" if is_clip else name)
-    tokens = _tokens(chunks, tokenizer, text, ("start", "end") if is_clip else ("end",))
-    return Stream(tokens, len(chunks[0]))
+def _of_clip(clip, encoders: dict[str, list[list[tuple]]], text: str, input: str) -> Stream:
+    """The positions that CLIP's encoders share.
 
-
-def _tokens(chunks: list[list[tuple]], tokenizer, text: str, specials: tuple[Kind, ...]) -> tuple[Token, ...]:
-    """ComfyUI's chunks of (token, weight, segment), segment 0 being start, end and padding, as tokens.
-
-    `specials`: those that a chunk has before its padding.
+    Raises:
+        EditError: an embedding moves words apart.
     """
-    spelled = iter(_spell([(t, segment) for chunk in chunks for t, _, segment in chunk if segment], tokenizer, text))
-    tokens = []
+    tokenizers = {name: getattr(clip.tokenizer, f"clip_{name}") for name in encoders}
+    heard = {name: _hear(tokenizer, text) for name, tokenizer in tokenizers.items()}
+    encoders = {name: _as_encoded(chunks, _width(clip, name)) for name, chunks in encoders.items()}
+    name = min(encoders, key=lambda name: (len(encoders[name]), -len(_text_of(encoders[name]))))
+    for other in encoders:
+        _check_same_places(_text_of(encoders[other]), _text_of(encoders[name]), _unshared(encoders, heard), input)
+    chunks, tokenizer = encoders[name], tokenizers[name]
+    spelled = clip_spelling.spell(_pieces(chunks, tokenizer, heard[name]), heard[name].texts)
+    return Stream(_tokens(chunks, spelled, ("start", "end")), len(chunks[0]))
+
+
+@dataclass
+class _Heard:
+    """What a tokenizer made of a prompt: for each segment, counted from 1, its text or its embedding's name."""
+
+    texts: dict[int, str] = field(default_factory=dict)
+    embeddings: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def next(self) -> int:
+        return len(self.texts) + len(self.embeddings) + 1
+
+
+def _hear(tokenizer, text: str) -> _Heard:
+    """Listen to a tokenizer while it reads a prompt: it alone knows which embeddings there are, and where they end."""
+    heard, listening = _Heard(), copy.copy(tokenizer)
+
+    def read(words, *args, **kwargs):
+        heard.texts[heard.next] = words
+        return tokenizer.tokenizer(words, *args, **kwargs)
+
+    def look_up(name):
+        found, rest = tokenizer._try_get_embedding(name)
+        if found is not None:
+            heard.embeddings[heard.next] = name.split()[0].strip(",")
+        return found, rest
+
+    listening.tokenizer, listening._try_get_embedding = read, look_up
+    listening.tokenize_with_weights(text, return_word_ids=True)
+    return heard
+
+
+def _text_of(chunks: list[list[tuple]]) -> list[tuple[Any, int]]:
+    """(token, segment) of the text alone; segment 0 is start, end and padding."""
+    return [(token, segment) for chunk in chunks for token, _, segment in chunk if segment]
+
+
+def _width(clip, name: str) -> int:
+    """How many numbers one of the encoders has for a token."""
+    encoder = getattr(getattr(clip, "cond_stage_model", None), f"clip_{name}", None)
+    transformer = getattr(encoder, "transformer", None)
+    if transformer is None:
+        return getattr(clip.tokenizer, f"clip_{name}").embedding_size
+    return transformer.get_input_embeddings().weight.shape[-1]
+
+
+def _as_encoded(chunks: list[list[tuple]], width: int) -> list[list[tuple]]:
+    """Chunks without the vectors of another width, which the encoder leaves out: those of another model's embedding."""
+    fitting = [
+        [entry for entry in chunk if not isinstance(entry[0], torch.Tensor) or entry[0].shape[-1] == width]
+        for chunk in chunks
+    ]
+    return [some + [(chunk[-1][0], 1.0, 0)] * (len(chunk) - len(some)) for some, chunk in zip(fitting, chunks)]
+
+
+def _unshared(encoders: dict[str, list[list[tuple]]], heard: dict[str, _Heard]) -> list[str]:
+    """The names of embeddings of which not all encoders have the same vectors, in number."""
+    counts = [
+        Counter(heard[name].embeddings.get(segment) for _, segment in _text_of(chunks))
+        for name, chunks in encoders.items()
+    ]
+    return [name for name in dict.fromkeys(n for count in counts for n in count) if len({c[name] for c in counts}) > 1]
+
+
+def _check_same_places(some: list[tuple], most: list[tuple], unshared: list[str], input: str) -> None:
+    """Two encoders share their positions: each word has to be at the same ones, as far as both have words."""
+    shape = [[None if isinstance(token, torch.Tensor) else token for token, _ in text] for text in (some, most)]
+    if any(a != b for a, b in zip(*shape)):
+        names = ", ".join(f"'{name}'" for name in unshared if name)
+        raise EditError(
+            input,
+            f"the embedding {names} isn't the same length in the two text encoders of this model, so the words after "
+            "it lie at different places in the two.",
+            "Write it at the end of the prompt, or use one that was made for this model.",
+        )
+
+
+def _pieces(chunks: list[list[tuple]], tokenizer, heard: _Heard) -> list[Piece]:
+    """The text's tokens with their spelling, segment and, for the vectors of an embedding, its name."""
+    return [
+        Piece(
+            _token_id(token),
+            None if isinstance(token, torch.Tensor) else tokenizer.inv_vocab[token],
+            segment,
+            heard.embeddings.get(segment, "embedding"),
+        )
+        for token, segment in _text_of(chunks)
+    ]
+
+
+def _tokens(chunks: list[list[tuple]], spelled: list[Token], specials: tuple[Kind, ...]) -> tuple[Token, ...]:
+    """ComfyUI's chunks of (token, weight, segment) as tokens; `specials` are those that each has before its padding."""
+    spelled, tokens = iter(spelled), []
     for chunk in chunks:
         special = iter(specials)
         for token, _, segment in chunk:
             tokens.append(next(spelled) if segment else Token(_token_id(token), next(special, "pad")))
     return tuple(tokens)
-
-
-def _spell(segments: list[tuple[Any, int]], tokenizer, text: str) -> list[Token]:
-    embeddings = iter(re.findall(r"embedding:([^\s,:()]+)", text))
-    pieces, last = [], None
-    for token, segment in segments:
-        vector = isinstance(token, torch.Tensor)
-        name = next(embeddings, "embedding") if vector and segment != last else ""
-        pieces.append(Piece(_token_id(token), None if vector else tokenizer.inv_vocab[token], segment, name))
-        last = segment
-    if tokenizer.embedding_key == _T5:
-        return sentencepiece.spell(pieces)
-    return clip_spelling.spell(pieces, tokenizer.tokenizer.convert_tokens_to_string)
 
 
 def _token_id(token: Any) -> int | str:

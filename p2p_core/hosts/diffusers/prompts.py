@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from ...errors import EditError
 from ...spelling.clip import Piece, spell
 from ...tokens import Prompt, Stream, Token
@@ -19,19 +21,27 @@ def read_prompt(pipe, text: str) -> Prompt:
     expanded = pipe.maybe_convert_prompt(text, tokenizer) if hasattr(pipe, "maybe_convert_prompt") else text
     length = tokenizer.model_max_length
     encoded = tokenizer(expanded, padding="max_length", max_length=length, truncation=True)
-    return Prompt(text, (Stream(_tokens(tokenizer, encoded), length),))
+    return Prompt(text, (Stream(_tokens(tokenizer, expanded, encoded), length),))
 
 
-def _tokens(tokenizer, encoded) -> tuple[Token, ...]:
+def _tokens(tokenizer, expanded: str, encoded) -> tuple[Token, ...]:
     ids = encoded.input_ids
     used = sum(encoded.attention_mask)  # start, text, end; the rest is padding, whatever its id
     inversions = set(tokenizer.get_added_vocab()) - set(tokenizer.all_special_tokens)
-    segments = encoded.word_ids() if encoded.is_fast else [0] * len(ids)
-    pieces = []
+    pieces, segment = [], 0
     for i in range(1, used - 1):
         spelling = tokenizer.convert_ids_to_tokens(ids[i])
-        segment = -1 - i if spelling in inversions else segments[i]
+        is_word = spelling in inversions
+        segment += is_word or (bool(pieces) and pieces[-1].spelling in inversions)
         pieces.append(Piece(ids[i], spelling, segment))
-    text = spell(pieces, tokenizer.convert_tokens_to_string)
+    text = spell(pieces, _texts(expanded, pieces, inversions))
     padding = (Token(i, "pad") for i in ids[used:])
     return (Token(ids[0], "start"), *text, Token(ids[used - 1], "end"), *padding)
+
+
+def _texts(expanded: str, pieces: list[Piece], inversions: set[str]) -> dict[int, str]:
+    """The text of each segment that is no inversion."""
+    between = re.split("|".join(map(re.escape, sorted(inversions, key=len, reverse=True))) or "(?!)", expanded)
+    written = (text for text in between if text.strip())
+    segments = dict.fromkeys(piece.segment for piece in pieces if piece.spelling not in inversions)
+    return dict(zip(segments, written))
