@@ -5,8 +5,7 @@ from comfy_api.latest import io
 from ..p2p_core.alignment import MODES
 from ..p2p_core.edit import Edit
 from ..p2p_core.errors import EditError
-from ..p2p_core.hosts.comfy import encode
-from ..p2p_core.hosts.comfy.conditioning import stack
+from ..p2p_core.hosts.comfy import encode, encodings
 from ..p2p_core.show.alignment import describe
 from .checks import checked
 from .report import reported
@@ -74,7 +73,7 @@ class PromptPairAlign(io.ComfyNode):
                 f"Write '{edit.source.text}' as source_prompt here, or disconnect edit.",
             )
         edit = edit.add(encode(clip, edit_prompt if edit_prompt.strip() else source_prompt), mode)
-        edited = stack([variant.prompt.encoding for variant in edit.variants])
+        edited = encodings([variant.prompt for variant in edit.variants])
         newest = edit.variants[-1]
         alignment = {
             "source_prompt": source_prompt,

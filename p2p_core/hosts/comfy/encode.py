@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from ...spelling import sentencepiece
 from ...spelling.clip import Piece
 from ...tokens import Kind, Prompt, Stream, Token
 from .architecture import SUPPORTED
+from .conditioning import Conditioning, pad, stack, tile
 
 _CLIP_NAMES = ("l", "g", "h")
 _T5 = "t5xxl"
@@ -36,6 +38,17 @@ def encode(clip, text: str) -> Prompt:
     plain = {key: [[pair[:2] for pair in chunk] for chunk in chunks] for key, chunks in encoders.items()}
     encoding = clip.encode_from_tokens_scheduled(plain)
     return Prompt(text, tuple(_stream(name, encoders[name], clip.tokenizer, text) for name in names), encoding)
+
+
+def encodings(prompts: Sequence[Prompt]) -> Conditioning:
+    """What `encode` made of some prompts, as one with a row for each, as long as the longest.
+
+    UNets' prompts, by CLIP alone, are tiled; others are filled up. A model's own `stack` has the last word: here
+    none is known yet.
+    """
+    lengths_read = {tuple(stream.chunk for stream in prompt.streams) for prompt in prompts}
+    by_clip_alone = len(lengths_read) == 1 and all(len(prompt.streams) == 1 for prompt in prompts)
+    return stack([prompt.encoding for prompt in prompts], lengthen=tile if by_clip_alone else pad)
 
 
 def _in_context(clip, encoders: dict[str, list]) -> list[str]:
