@@ -3,10 +3,10 @@
 import torch
 from comfy_api.latest import io
 
-from ..p2p_core.hosts.comfy import EditGuider, Sampling, sample
+from ..p2p_core.hosts.comfy import HOLDS, EditGuider, Sampling, sample
 from .checks import checked
 from .inputs import cfg_input, guider_inputs, ksampler_inputs, latent_input, trajectory_input
-from .note import show_note
+from .note import teller
 from .schema import P2PMaps, schema
 from .wanted import is_connected, is_wanted_now
 
@@ -55,7 +55,7 @@ class P2PSampler(io.ComfyNode):
                     tooltip="Where AttentionLocalBlend let each edit change the picture.",
                 ),
             ],
-            hidden=[io.Hidden.unique_id, io.Hidden.prompt],
+            hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
         )
 
     @classmethod
@@ -68,13 +68,20 @@ class P2PSampler(io.ComfyNode):
     def execute(
         cls, model, edit, negative, latent_image, cfg, trajectory="dual", source=None, edited=None, **sampling
     ) -> io.NodeOutput:
-        keep_maps = is_connected(cls.hidden.prompt, cls.hidden.unique_id, MAPS_OUTPUT)
+        keep_maps = is_connected(cls.hidden.dynprompt, cls.hidden.unique_id, MAPS_OUTPUT)
         guider = EditGuider(
-            model, edit, negative, cfg, source=source, edited=edited, trajectory=trajectory, keep_maps=keep_maps
+            model,
+            edit,
+            negative,
+            cfg,
+            source=source,
+            edited=edited,
+            trajectory=trajectory,
+            keep_maps=keep_maps,
+            tell=teller(cls.hidden.unique_id),
         )
         latents, run = sample(guider, latent_image, Sampling(**sampling))
-        show_note(run.note(), cls.hidden.unique_id)
-        batch = len(latent_image["samples"])
+        batch = run.rows.batch
         rest = {key: value for key, value in latent_image.items() if key != "batch_index"}
         masks = torch.nn.functional.interpolate(run.masks()[:, None], scale_factor=guider.architecture.pixels)[:, 0]
         return io.NodeOutput(
@@ -93,11 +100,36 @@ class P2PGuider(io.ComfyNode):
                 "[source, edits...]."
             ),
             search_aliases=["custom sampler"],
-            inputs=[*guider_inputs(), cfg_input()],
+            inputs=[
+                *guider_inputs(),
+                cfg_input(),
+                io.Sigmas.Input(
+                    "sigmas",
+                    optional=True,
+                    tooltip=(
+                        "For sampling in parts: the whole schedule, as it goes into SplitSigmas. Windows count its "
+                        "steps. Not needed where one sampler makes all steps."
+                    ),
+                ),
+                io.Combo.Input(
+                    "latent_holds",
+                    options=list(HOLDS),
+                    default="auto",
+                    optional=True,
+                    tooltip=(
+                        "What goes into the sampler as latent_image. auto: the source, or what this edit's last part "
+                        "gave, untouched. Source and edits: what an earlier pass gave, upscaled or changed since."
+                    ),
+                ),
+            ],
             outputs=[io.Guider.Output("guider", display_name="guider", tooltip="For SamplerCustomAdvanced.")],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
     @checked
-    def execute(cls, model, edit, negative, cfg) -> io.NodeOutput:
-        return io.NodeOutput(EditGuider(model, edit, negative, cfg))
+    def execute(cls, model, edit, negative, cfg, sigmas=None, latent_holds="auto") -> io.NodeOutput:
+        tell = teller(cls.hidden.unique_id)
+        return io.NodeOutput(
+            EditGuider(model, edit, negative, cfg, sigmas=sigmas, latent_holds=latent_holds, tell=tell)
+        )

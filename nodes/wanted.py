@@ -1,12 +1,29 @@
 """Which outputs of a node a workflow uses."""
 
+from comfy_execution.progress import get_progress_state
 from comfy_execution.utils import get_executing_context
 
 
-def is_connected(prompt: dict | None, node_id: str | None, output: int) -> bool:
-    """Whether any node of the workflow takes an output."""
-    links = (value for node in (prompt or {}).values() for value in node.get("inputs", {}).values())
-    return any(isinstance(link, list) and [str(link[0]), link[1]] == [str(node_id), output] for link in links)
+def is_connected(workflow, node_id: str | None, output: int) -> bool:
+    """Whether any node takes an output.
+
+    A node that another one put into the workflow, as in a loop, may have its outputs handed on in that one's name,
+    which is written nowhere: they count as taken where any of that one's are.
+
+    Args:
+        workflow: ComfyUI's DynamicPrompt: the workflow that was queued, and what nodes have put into it.
+    """
+    if workflow is None:
+        return False
+    nodes = [workflow.get_node(other) for other in workflow.all_node_ids()]
+    values = [value for node in nodes for value in node.get("inputs", {}).values()]
+    links = [(str(value[0]), value[1]) for value in values if isinstance(value, list) and len(value) == 2]
+    if (str(node_id), output) in links:
+        return True
+    parents = set()
+    while (node_id := workflow.get_parent_node_id(node_id)) is not None:
+        parents.add(str(node_id))
+    return any(node in parents for node, _ in links)
 
 
 def is_wanted_now(output: int) -> bool | None:
@@ -14,12 +31,7 @@ def is_wanted_now(output: int) -> bool | None:
 
     None where that can't be found out, as in a program that runs workflows without ComfyUI's queue.
     """
-    # Only here: where nodes run without ComfyUI's server, importing it would be all that fails.
-    from server import PromptServer
-
-    context = get_executing_context()
-    if context is None or getattr(PromptServer, "instance", None) is None:
+    context, state = get_executing_context(), get_progress_state()
+    if context is None or state.prompt_id != context.prompt_id:
         return None
-    running, _ = PromptServer.instance.prompt_queue.get_current_queue()
-    prompts = [prompt for _, prompt_id, prompt, *_ in running if prompt_id == context.prompt_id]
-    return is_connected(prompts[0], context.node_id, output) if prompts else None
+    return is_connected(state.dynprompt, context.node_id, output)

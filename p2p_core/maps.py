@@ -151,6 +151,13 @@ class MapRecorder:
         self._seen: dict[str, set[Layer]] = {}
         self._lock = threading.Lock()
 
+    def go_on_from(self, earlier: MapRecorder) -> None:
+        """Begin with the sums of an earlier part of the same sampling, where it has gathered the same maps."""
+        mine, theirs = ((r.rows, r._size, r._wanted, r._layers) for r in (self, earlier))
+        if mine == theirs:
+            self._sums, self._counts = dict(earlier._sums), dict(earlier._counts)
+            self._seen = {name: set(layers) for name, layers in earlier._seen.items()}
+
     def wants(self, layer: Layer) -> bool:
         return layer in self._layers and any(self._wanted)
 

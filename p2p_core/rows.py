@@ -80,3 +80,8 @@ class Rows:
         if self.trajectory != "shared":
             return rows
         return torch.cat([rows[self.of(0)], rows[self.of(self.first).start :]])
+
+    def complete(self, visible: torch.Tensor) -> torch.Tensor:
+        """What `visible` gave, [(1 + edits) * batch, ...], with the companions, which are on their edits' latents."""
+        source, edits = visible[: self.batch], visible[self.batch :]
+        return torch.cat([source, edits, edits]) if self.trajectory == "shared" else visible

@@ -78,6 +78,11 @@ class Run:
         self.step, self.steps = 0, 1
         self._step_edits: tuple[StepEdit, ...] = ()
 
+    def go_on_from(self, earlier: Run) -> None:
+        """Begin with what an earlier part of the same sampling has seen: its maps, and whether it edited."""
+        self._recorder.go_on_from(earlier._recorder)
+        self.edited = earlier.edited
+
     def begin_step(self, step: int, steps: int) -> None:
         """Every attention call until the next belongs to step `step` of `steps`."""
         if (step, steps) != (self.step, self.steps) or not self._step_edits:

@@ -18,9 +18,16 @@ AUTO_ON_JOINT = "layout"
 """What `auto` is where text and image share one softmax."""
 
 
+FEW_STEPS = 30
+"""Below so many steps a window that lies between two of them holds the one in which it begins. From here on it is
+narrower than a widget is meant for, and holds none, as it always did."""
+
+
 @dataclass(frozen=True)
 class Window:
     """The steps `i` of `n` with `start <= i / n < end`; both ends are fractions in [0, 1].
+
+    A window that is not empty holds at least one of FEW_STEPS: where no step begins in it, the one in which it begins.
 
     Raises:
         EditError: an end outside [0, 1], or the start after the end.
@@ -41,8 +48,17 @@ class Window:
             )
 
     def holds(self, step: int, steps: int) -> bool:
+        first, after = self.steps_of(steps)
+        return first <= step < after
+
+    def steps_of(self, steps: int) -> tuple[int, int]:
+        """The first step that the window holds, and the first after it."""
         # Multiplied out, and rounded well below one step, since 0.07 * 100 is more than 7 in binary.
-        return round(self.start * steps, 6) <= step < round(self.end * steps, 6)
+        start, end = round(self.start * steps, 6), round(self.end * steps, 6)
+        first, after = math.ceil(start), math.ceil(end)
+        if first == after and start < end and steps < FEW_STEPS:
+            first -= 1
+        return first, after
 
     def ramp(self, shape: str, step: int, steps: int) -> float:
         """The strength at a step: 0 outside of the window; inside 1, or falling from 1 towards 0."""

@@ -78,10 +78,17 @@ export function moved({ start = 0, end = 1 }, part, by) {
   return [round(start + shift), round(end + shift)];
 }
 
-/** The first of the steps i of n with start <= i / n < end, and the first after them. */
+const FEW_STEPS = 30;
+
+/**
+ * The first of the steps i of n with start <= i / n < end, and the first after them. Of few steps a window that lies
+ * between two holds the one in which it begins.
+ */
 export function stepsIn({ start, end }, steps) {
   // Rounded as in the engine, since 0.07 * 100 is more than 7 in binary.
-  return [start, end].map((at) => Math.ceil(Math.round(at * steps * 1e6) / 1e6));
+  const [from, to] = [start, end].map((at) => Math.round(at * steps * 1e6) / 1e6);
+  const [first, after] = [Math.ceil(from), Math.ceil(to)];
+  return first === after && from < to && steps < FEW_STEPS ? [first - 1, after] : [first, after];
 }
 
 /** ": steps 1 to 24 of 30", counted from 1. */

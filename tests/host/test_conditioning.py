@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import comfy.cldm.cldm
-import comfy.controlnet
-import comfy.ops
 import pytest
 import torch
 from prompt_to_prompt.p2p_core.errors import EditError
@@ -13,7 +10,7 @@ from prompt_to_prompt.p2p_core.run import Run
 
 import nodes
 from support.sampling import CFG, NOTHING, assert_same, latent, plain, sampling
-from support.small_models import ARCHITECTURES, NEGATIVE, edit_of, prompt, small_model
+from support.small_models import NEGATIVE, edit_of, prompt, small_controlnet, small_model
 
 COMMON = prompt("a photo of the sea").encoding
 
@@ -104,28 +101,7 @@ def test_words_that_only_have_an_area_make_no_blend_mask():
 
 @pytest.fixture(scope="module")
 def controlnet():
-    _, sizes = ARCHITECTURES["sd1"]
-    sizes = {key: value for key, value in sizes.items() if key != "transformer_depth_output"}
-    model = comfy.cldm.cldm.ControlNet(
-        image_size=32,
-        in_channels=4,
-        model_channels=32,
-        hint_channels=3,
-        use_spatial_transformer=True,
-        legacy=False,
-        operations=comfy.ops.disable_weight_init,
-        dtype=torch.float32,
-        **sizes,
-    )
-    generator = torch.Generator().manual_seed(2)
-    for parameter in model.parameters():
-        scale = 0.5 / parameter[0].numel() ** 0.5 if parameter.ndim > 1 else 0.0
-        parameter.data = torch.randn(parameter.shape, generator=generator) * scale
-    for module in model.modules():
-        if isinstance(module, (torch.nn.GroupNorm, torch.nn.LayerNorm)):
-            module.weight.data.fill_(1)
-    device = torch.device("cpu")
-    return comfy.controlnet.ControlNet(model, load_device=device, manual_cast_dtype=torch.float32)
+    return small_controlnet()
 
 
 def controlled(conditioning, controlnet, image, strength=1.0):
@@ -175,3 +151,50 @@ def test_conditioning_that_does_not_fit_is_an_error_that_says_so():
     longer = nodes.ConditioningConcat().concat(edit.variants[0].prompt.encoding, COMMON)[0]
     with pytest.raises(EditError, match=r"^edited: it has 154 tokens.*77.*ConditioningConcat"):
         run_of(edit, edited=longer)
+
+
+def told(edit, source=None, edited=None):
+    """What is told of a run with these inputs."""
+    notes = []
+    guider = EditGuider(small_model("sd1"), edit, NEGATIVE, CFG, source=source, edited=edited, tell=notes.append)
+    sample(guider, latent(), sampling(steps=1))
+    return notes
+
+
+@pytest.mark.parametrize("words", ["the sea", "a cat on a car", "a big dog on a car"])
+@pytest.mark.parametrize("behind", ["itself", "area"])
+def test_one_text_in_source_and_edited_is_an_error_that_names_them(words, behind):
+    """As "anything everywhere" nodes fill them."""
+    broadcast = prompt(words).encoding
+    if behind == "area":
+        broadcast = CHANGES["area"](broadcast)
+    with pytest.raises(EditError, match=r"^source and edited: they are one text"):
+        told(edit_of(), broadcast, broadcast)
+
+
+@pytest.mark.parametrize("filled", ["source", "edited"])
+def test_another_text_in_one_of_source_and_edited_is_named(filled):
+    (note,) = told(edit_of(), **{filled: prompt("the sea").encoding})
+    assert note.startswith(f"{filled}: not what the edit's prompts are encoded to")
+
+
+def test_another_text_beside_two_equal_prompts_is_named():
+    broadcast = prompt("the sea").encoding
+    (note,) = told(edit_of("a cat", "a cat").reweight("cat", 2.0), broadcast, broadcast)
+    assert note.startswith("source and edited: not what")
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_the_edit_s_own_texts_are_no_others(change):
+    edit = edit_of()
+    assert told(edit, *both(edit, CHANGES[change])) == []
+    same = edit_of("a cat", "a cat").reweight("cat", 2.0)
+    assert told(same, *both(same, CHANGES[change])) == []
+
+
+def test_texts_that_nodes_have_changed_on_both_sides_are_no_others():
+    def change(conditioning):
+        return [[text * 1.01, options] for text, options in conditioning]
+
+    edit = edit_of()
+    assert told(edit, *both(edit, change)) == []

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from functools import cache
 
+import comfy.cldm.cldm
+import comfy.controlnet
 import comfy.model_base
 import comfy.model_patcher
+import comfy.ops
 import comfy.supported_models
 import torch
 from prompt_to_prompt.p2p_core.edit import Edit
@@ -40,6 +43,8 @@ ARCHITECTURES = {
             "transformer_depth_output": [1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0],
         },
     ),
+    "sd1_inpaint": (comfy.supported_models.SD15, {**_SD1, "in_channels": 9}),
+    "sd1_pix2pix": (comfy.supported_models.SD15_instructpix2pix, {**_SD1, "in_channels": 8}),
     "sd2": (comfy.supported_models.SD20, {**_SD1, "use_linear_in_transformer": True, "num_head_channels": 16}),
     "sdxl": (
         comfy.supported_models.SDXL,
@@ -66,7 +71,7 @@ class _VPrediction(comfy.supported_models.SD20):
 
 @cache
 def small_model(name: str, dtype: torch.dtype = torch.float32):
-    """A ModelPatcher of "sd1", "sd1_blocks" (with all of its blocks), "sd2" (v-prediction) or "sdxl".
+    """A ModelPatcher of one of ARCHITECTURES: "sd1_blocks" has all blocks, "sd2" v-prediction.
 
     Shared between tests: they must not change it.
     """
@@ -90,6 +95,33 @@ def small_model(name: str, dtype: torch.dtype = torch.float32):
         # A tame prediction: dpm_adaptive would take hundreds of steps on a wild one.
         model.diffusion_model.out[-1].weight.data.mul_(0.3)
     return comfy.model_patcher.ModelPatcher(model, load_device=torch.device("cpu"), offload_device=torch.device("cpu"))
+
+
+@cache
+def small_controlnet() -> comfy.controlnet.ControlNet:
+    """Of "sd1", with random weights. Shared between tests, as small_model's."""
+    _, sizes = ARCHITECTURES["sd1"]
+    sizes = {key: value for key, value in sizes.items() if key != "transformer_depth_output"}
+    model = comfy.cldm.cldm.ControlNet(
+        image_size=32,
+        in_channels=4,
+        model_channels=32,
+        hint_channels=3,
+        use_spatial_transformer=True,
+        legacy=False,
+        operations=comfy.ops.disable_weight_init,
+        dtype=torch.float32,
+        **sizes,
+    )
+    generator = torch.Generator().manual_seed(2)
+    for parameter in model.parameters():
+        scale = 0.5 / parameter[0].numel() ** 0.5 if parameter.ndim > 1 else 0.0
+        parameter.data = torch.randn(parameter.shape, generator=generator) * scale
+    for module in model.modules():
+        if isinstance(module, (torch.nn.GroupNorm, torch.nn.LayerNorm)):
+            module.weight.data.fill_(1)
+    device = torch.device("cpu")
+    return comfy.controlnet.ControlNet(model, load_device=device, manual_cast_dtype=torch.float32)
 
 
 def prompt(words: str, chunks: int = 1, width: int = 64) -> Prompt:

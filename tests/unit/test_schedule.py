@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from prompt_to_prompt.p2p_core.errors import EditError
 from prompt_to_prompt.p2p_core.layers import Layer, blend_level, check_blocks, halved, parse_blocks
 from prompt_to_prompt.p2p_core.schedule import (
+    FEW_STEPS,
     RAMPS,
     SELF_LAYERS,
     SELF_MODES,
@@ -26,7 +27,7 @@ decimals = st.sampled_from([100, 10_000]).flatmap(lambda n: st.integers(0, n).ma
 ends = st.lists(decimals, min_size=2, max_size=2).map(sorted)
 
 
-@given(ends, st.integers(1, 1000), st.data())
+@given(ends, st.integers(FEW_STEPS, 1000), st.data())
 @example([Fraction("0.07"), Fraction("0.55")], 100, None)  # as floats 0.07 * 100 > 7 and 0.55 * 100 > 55
 def test_a_window_holds_the_steps_from_start_up_to_end(ends, steps, data):
     """start <= i / n < end, exactly, though the widget's numbers are binary."""
@@ -37,7 +38,31 @@ def test_a_window_holds_the_steps_from_start_up_to_end(ends, steps, data):
         assert window.holds(step, steps) == (start <= Fraction(step, steps) < end)
 
 
-@given(ends, ends, st.integers(1, 100), st.integers(0, 99))
+@given(ends, st.integers(1, FEW_STEPS - 1))
+def test_of_few_steps_a_window_holds_the_same_ones_and_at_least_one(ends, steps):
+    start, end = ends
+    window = Window(float(start), float(end))
+    held = [step for step in range(steps) if window.holds(step, steps)]
+    begun = [step for step in range(steps) if start <= Fraction(step, steps) < end]
+    if begun or start == end:
+        assert held == begun
+    else:
+        assert held == [int(start * steps)], "the step in which it begins"
+
+
+@pytest.mark.parametrize(
+    ("end", "counts"), [(0.8, [1, 2, 3, 4]), (0.5, [1, 1, 2, 2]), (0.4, [1, 1, 2, 2]), (0.2, [1, 1, 1, 1])]
+)
+def test_of_one_to_four_steps_windows_hold_what_the_help_page_says(end, counts):
+    assert [sum(Window(0.0, end).holds(i, n) for i in range(n)) for n in (1, 2, 3, 4)] == counts
+
+
+@pytest.mark.parametrize(("start", "end", "steps", "held"), [(0.1, 0.2, 4, [0]), (0.6, 0.7, 2, [1]), (0.9, 1, 1, [0])])
+def test_of_few_steps_a_window_between_two_is_not_lost(start, end, steps, held):
+    assert [i for i in range(steps) if Window(start, end).holds(i, steps)] == held
+
+
+@given(ends, ends, st.integers(FEW_STEPS, 100), st.integers(0, 99))
 def test_windows_that_meet_share_no_step_and_leave_out_none(first, second, steps, step):
     a, b, c = sorted({*first, *second})[:3] if len({*first, *second}) > 2 else (0, *first)
     whole, left, right = Window(float(a), float(c)), Window(float(a), float(b)), Window(float(b), float(c))

@@ -5,10 +5,12 @@ from .demo_model import ARCHITECTURES as DEMO_ARCHITECTURES
 from .demo_model import load_demo
 from .encode import encode, encodings
 from .guider import EditGuider
+from .parts import HOLDS
 from .sampling import SAMPLER_NAMES, SCHEDULER_NAMES, Sampling, sample, sample_batches
 
 __all__ = [
     "DEMO_ARCHITECTURES",
+    "HOLDS",
     "SAMPLER_NAMES",
     "SCHEDULER_NAMES",
     "EditGuider",

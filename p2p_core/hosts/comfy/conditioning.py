@@ -136,6 +136,59 @@ def is_own(edit: Edit, source: torch.Tensor, edited: torch.Tensor) -> bool:
     return any(torch.equal(source[:, :length], own[0].to(source)) for own in edit.source.encoding)
 
 
+def check_texts(edit: Edit, source: Conditioning, edited: Conditioning) -> str | None:
+    """What to say where `source` or `edited` looks like another text than the edit's: a sentence, or None.
+
+    Conditioning that nodes have changed can't be told from that of another text, unless the other side is the edit's
+    own to the bit.
+
+    Raises:
+        EditError: both are one text, where the edit's prompts differ.
+    """
+    own_source, own_edits = edit.source.encoding, [variant.prompt.encoding for variant in edit.variants]
+    differ = any(not _equal(own_source, own) for own in own_edits)
+    alike = all(torch.equal(of_source.expand_as(of_edits), of_edits) for of_source, of_edits in _texts(source, edited))
+    if differ and alike:
+        raise EditError(
+            "source and edited",
+            "they are one text, but the edit's prompts differ: nothing would be edited. A node that fills every free "
+            "input does that.",
+            "Disconnect both, or take both from PromptPairAlign.",
+        )
+    strangers = [] if _holds(source, own_source, 0) else ["source"]
+    if not all(_holds(edited, own, row) for row, own in enumerate(own_edits)):
+        strangers.append("edited")
+    if not strangers or (len(strangers) == 2 and not alike):
+        return None
+    which, beside = " and ".join(strangers), ", while the other input is" if len(strangers) < 2 else ""
+    return (
+        f"{which}: not what the edit's prompts are encoded to{beside}. "
+        "Words were taken to be where the edit's prompts have them. If a node that fills every free input made this "
+        f"connection, disconnect {which}; else send source and edited through the same nodes."
+    )
+
+
+def _texts(source: Conditioning, edited: Conditioning) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """The embeddings of each pair of entries, where they can be compared."""
+    pairs = [(of_source, of_edits) for (of_source, _), (of_edits, _) in zip(source, edited)]
+    return [(a, b) if a.shape[1:] == b.shape[1:] else (a[:, :1, :1], a[:, :1, :1] + 1) for a, b in pairs]
+
+
+def _equal(a: Conditioning, b: Conditioning) -> bool:
+    return len(a) == len(b) and all(x.shape == y.shape and torch.equal(x, y) for (x, _), (y, _) in zip(a, b))
+
+
+def _holds(conditioning: Conditioning, own: Conditioning, row: int) -> bool:
+    """Whether a row of any entry is a prompt's own encoding, tiled or not."""
+    for embeddings, _ in conditioning:
+        for text, _ in own:
+            text = text.to(embeddings)
+            repeats = embeddings.shape[1] // text.shape[1]
+            if torch.equal(embeddings[row : row + 1], text.repeat(1, repeats, 1)):
+                return True
+    return False
+
+
 def check(edit: Edit, source: Conditioning, edited: Conditioning, negative: Conditioning, architecture) -> None:
     """Raise EditError where conditioning doesn't fit the edit, or a model of this architecture."""
     edits = len(edit.variants)

@@ -15,12 +15,17 @@ from comfy.sampler_helpers import convert_cond
 
 from ...edit import Edit
 from ...errors import EditError
-from ...noise import FreshNoise, SharedNoise, moved_to
+from ...noise import SharedNoise
 from ...predictions import with_guided_source
 from ...run import Run
 from ...step import step_of
 from .architecture import architecture_of
-from .conditioning import Conditioning, check, is_own
+from .conditioning import Conditioning, check, check_texts, is_own
+from .parts import HandedOut, Part, belongs, check_falling, check_whole, images_of, note_of_part, note_of_pictures
+from .pictures import spread
+from .real_picture import Picture
+
+_HANDED_OUT = HandedOut()
 
 
 @dataclass
@@ -28,17 +33,17 @@ class _Session:
     """What a guider holds while it samples.
 
     Attributes:
-        sigmas: of the steps that are made, falling.
-        picture: of a real picture its latents [batch, ...], such as the model predicts; and `fresh` their noise,
-            where a new one is drawn for every evaluation.
+        sigmas: of all steps over which windows count, falling; those that are made are among them.
+        ends: whether the last of them is made.
+        picture: the real one that the source is pinned to, if it is.
         evaluations: for the id of each edited conditioning, whether source and edits share its prompt.
     """
 
     run: Run
     sigmas: list[float]
+    ends: bool
     noise: SharedNoise
-    picture: torch.Tensor | None = None
-    fresh: FreshNoise | None = None
+    picture: Picture | None = None
     evaluations: dict[uuid.UUID, bool] = field(default_factory=dict)
 
 
@@ -53,6 +58,9 @@ class EditGuider(comfy.samplers.CFGGuider):
         source, edited: CONDITIONING in place of the edit's own; `edited` with a row per edit.
         trajectory: see Rows.
         keep_maps: see Run.
+        sigmas: the whole schedule, where it is sampled in parts: windows count its steps.
+        latent_holds: one of parts.HOLDS.
+        tell: is called with each sentence for the user.
 
     Attributes:
         architecture: the model's.
@@ -72,16 +80,23 @@ class EditGuider(comfy.samplers.CFGGuider):
         edited: Conditioning | None = None,
         trajectory: str = "dual",
         keep_maps: bool = False,
+        sigmas: torch.Tensor | None = None,
+        latent_holds: str = "auto",
+        tell: Callable[[str], None] | None = None,
     ):
         super().__init__(model)
         self.architecture = architecture_of(model)
         self.edit = edit.on(self.architecture)
         self.trajectory = trajectory
         self.keep_maps = keep_maps
+        self.whole = None if sigmas is None else sigmas.tolist()
+        self.latent_holds = latent_holds
+        self._tell = tell or (lambda note: None)
         stack = self.architecture.stack
         self.source = source if source is not None else edit.source.encoding
         self.edited = edited if edited is not None else stack([v.prompt.encoding for v in edit.variants])
         check(edit, self.source, self.edited, negative, self.architecture)
+        self._note = check_texts(edit, self.source, self.edited) if source is not None or edited is not None else None
         self.set_conds(stack([self.source, self.edited]), negative)
         self.set_cfg(cfg)
         self._session: _Session | None = None
@@ -92,8 +107,11 @@ class EditGuider(comfy.samplers.CFGGuider):
         return self._session and self._session.run
 
     def sample(self, *args, **kwargs) -> torch.Tensor:
-        """As CFGGuider.sample, for the latents of the source alone; returns [source, edit 1, ...] of each."""
-        return self.run(*args, **kwargs)[0]
+        """As CFGGuider.sample, for the latents of the source, or those that an earlier part returned.
+
+        Returns [source, edit 1, ...] of each.
+        """
+        return self.run(*args, **kwargs, hands_out=True)[0]
 
     def run(
         self,
@@ -105,12 +123,15 @@ class EditGuider(comfy.samplers.CFGGuider):
         callback: Callable | None = None,
         disable_pbar: bool = False,
         seed: int | None = None,
+        hands_out: bool = False,
     ) -> tuple[torch.Tensor, Run]:
         """Sample source and edits.
 
         Args:
-            noise, latent_image: [batch, channels, height, width], or with an axis of one frame, of the source.
+            noise, latent_image: [batch, channels, height, width], or with an axis of one frame, of the source; or
+                those of source and edits, [(1 + edits) * batch, ...], as an earlier part of the sampling gave them.
             sigmas: [steps + 1], falling.
+            hands_out: whether the latents may come back in, for another part of the steps.
 
         Returns:
             latents [(1 + edits) * batch, channels, height, width], and the finished run with its maps and masks.
@@ -121,43 +142,90 @@ class EditGuider(comfy.samplers.CFGGuider):
                 "it is a video latent.",
                 "Use a latent of pictures: those are what prompt-to-prompt edits.",
             )
-        batch = len(latent_image)
+        levels = sigmas.tolist()
+        part = self._part_before(latent_image, levels)
+        batch = images_of(latent_image, self.latent_holds, len(self.edit.variants), part)
         size = tuple(latent_image.shape[-2:])
-        picture = self._picture(latent_image)
-        run = Run(self.edit, self.architecture, batch, size, self.trajectory, self.keep_maps, picture=picture)
+        if part is not None and part.ended > 0:
+            picture = part.picture
+        else:
+            picture = Picture.of(self.model_patcher, self.edit.picture, latent_image[:batch], noise[:batch], seed)
+        predicted = picture and picture.predicted
+        run = Run(self.edit, self.architecture, batch, size, self.trajectory, self.keep_maps, picture=predicted)
+        if part is not None:
+            run.go_on_from(part.run)
         rows = run.rows
         mine = self.model_patcher, self.model_options, self.original_conds
+        last = None
+
+        def after_step(i, x0, x, steps):
+            nonlocal last
+            last = rows.visible(x0)
+            if callback is not None:
+                callback(i, last, rows.visible(x), steps)
+
         try:
             shared = SharedNoise(len(rows), batch, tuple(latent_image.shape[1:]))
-            fresh = FreshNoise(noise, seed or 0) if picture is not None and self.edit.picture.noise == "fresh" else None
-            self._session = _Session(run, sigmas.tolist(), shared, picture, fresh)
+            whole = self.whole or levels
+            self._session = _Session(run, whole, levels[-1:] == whole[-1:], shared, picture)
             self.model_patcher = self._patched(self._session)
             self.model_options = self.model_patcher.model_options
             positive = self.architecture.stack([self.source, self.edited], join=lambda parts: rows.spread(*parts))
-            self.original_conds = {**self.original_conds, "positive": convert_cond(positive)}
+            conds, controls = {**self.original_conds, "positive": convert_cond(positive)}, {}
+            self.original_conds = {
+                name: spread(entries, rows, controls, text=name != "positive") for name, entries in conds.items()
+            }
             if denoise_mask is not None:
                 denoise_mask = rows.tile(comfy.utils.repeat_to_batch_size(denoise_mask, batch))
             with shared:
                 latents = super().sample(
-                    rows.tile(noise),
-                    rows.tile(latent_image),
+                    rows.tile(noise[:batch]),
+                    rows.tile(latent_image) if len(latent_image) == batch else rows.complete(latent_image),
                     sampler,
                     sigmas,
                     denoise_mask,
-                    callback and (lambda i, x0, x, steps: callback(i, rows.visible(x0), rows.visible(x), steps)),
+                    after_step,
                     disable_pbar,
                     seed,
                 )
-            # As they were before sampling: uni_pc writes into them.
-            ends = self._session.sigmas[-1:] == [0]
-            latents = run.final(latents, latent_image if ends else None)
             self._check_called(self._session)
-            return rows.visible(latents), run
+            if self._session.ends:
+                latents = run.final(latents, picture.given if picture and levels[-1] == 0 else None)
+            latents = rows.visible(latents)
+            if hands_out and last is not None:
+                self._hand_out(latents, last, Part(run, levels[-1], picture))
+            return latents, run
         finally:
             self._session = None
             self.model_patcher, self.model_options, self.original_conds = mine
             for left in ("conds", "inner_model", "loaded_models"):  # by the host, where sampling failed
                 self.__dict__.pop(left, None)
+
+    def _part_before(self, latents: torch.Tensor, levels: list[float]) -> Part | None:
+        """The part that handed these latents out, if this one goes on from it; checks the steps, and tells of them."""
+        check_falling(levels)
+        if self.whole is not None:
+            check_whole(levels, self.whole)
+        part = None if self.latent_holds == "source" else _HANDED_OUT.find(latents)
+        if part is not None and not belongs(part, self.edit):
+            if part.ended > 0:
+                raise EditError(
+                    "latent_image",
+                    "it is the source and the edits of other prompts, with the noise of a part of the steps in it.",
+                    "Sample all parts with the edit of the first.",
+                )
+            part = None
+        notes = [self._note, note_of_pictures(latents, self.latent_holds, len(self.edit.variants), part)]
+        notes += [note_of_part(levels, part)] if self.whole is None and len(levels) > 1 else []
+        for note in filter(None, notes):
+            logging.warning(note)
+            self._tell(note)
+        return part
+
+    def _hand_out(self, latents: torch.Tensor, predicted: torch.Tensor, part: Part) -> None:
+        """Remember what goes out, and its prediction, which SamplerCustomAdvanced hands out besides."""
+        _HANDED_OUT.add(self.model_patcher.model.process_latent_out(predicted.cpu()), Part(part.run, 0.0, None))
+        _HANDED_OUT.add(latents, part)
 
     def predict_noise(self, x, timestep, model_options=None, seed=None):
         session = self._session
@@ -165,36 +233,9 @@ class EditGuider(comfy.samplers.CFGGuider):
             self._name_evaluations(session)
         session.run.begin_step(step_of(float(timestep[0]), session.sigmas), len(session.sigmas) - 1)
         with session.noise.paused():
-            return super().predict_noise(self._where_asked(x, timestep), timestep, model_options or {}, seed)
-
-    def _picture(self, latent_image: torch.Tensor) -> torch.Tensor | None:
-        """Of an edit of a real picture its latents as the model predicts them."""
-        if self.edit.picture is None:
-            return None
-        if not latent_image.any():
-            raise EditError(
-                "latent_image",
-                "it is empty, and the edit is one of a real picture.",
-                "Connect VAEEncode, or take P2PRealPicture out.",
-            )
-        channels = self.model_patcher.get_model_object("latent_format").latent_channels
-        if latent_image.shape[1] != channels:
-            raise EditError(
-                "latent_image",
-                f"it has {latent_image.shape[1]} channels, the model's have {channels}.",
-                "Encode the picture with the VAE that belongs to the model.",
-            )
-        return self.model_patcher.model.process_latent_in(latent_image)
-
-    def _where_asked(self, x: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
-        """The latents [rows, ...] that the model is asked at: a real picture's with a fresh noise."""
-        session = self._session
-        if session.fresh is None or not session.run.fidelity:
-            return x
-        # The model's own scaling: picture + sigma noise, or (1 - sigma) picture + sigma noise where it is a flow.
-        scaling = self.inner_model.model_sampling.noise_scaling
-        noise, picture = session.fresh.draw().to(x), session.picture.to(x)
-        return moved_to(scaling(timestep[: len(noise)], noise, picture), x, session.run.rows)
+            if session.picture is not None and session.run.fidelity:
+                x = session.picture.where_asked(x, timestep, self.inner_model.model_sampling, session.run.rows)
+            return super().predict_noise(x, timestep, model_options or {}, seed)
 
     def _check_called(self, session: _Session) -> None:
         run = session.run
@@ -208,8 +249,9 @@ class EditGuider(comfy.samplers.CFGGuider):
                 "such as TensorRT or Automatic CFG with attention modifiers.",
                 "Take them out.",
             )
-        if note := run.note():
+        if session.ends and (note := run.note()):
             logging.warning(note)
+            self._tell(note)
 
     def _patched(self, session: _Session):
         model = self.model_patcher.clone()

@@ -39,7 +39,7 @@ def sample(
     """What KSampler does, with an EditGuider: noise from the seed, sigmas, mask, progress and preview.
 
     Args:
-        latent: ComfyUI's LATENT, of the source.
+        latent: ComfyUI's LATENT, of the source; or of source and edits, see EditGuider.run.
         run_of: (i, n) says that this is run i of n in a row, which share one progress bar.
 
     Returns:
@@ -59,9 +59,9 @@ def sample(
     ).sigmas
     number, runs = run_of
     progress = latent_preview.prepare_callback(model, sampling.steps * runs)
-    batch = len(samples)
 
     def side_by_side(step, x0, x, total):
+        batch = guider.current_run.rows.batch
         progress(number * total + step, torch.cat(list(x0[::batch]), dim=-1)[None], x, runs * total)
 
     latents, run = guider.run(

@@ -63,7 +63,7 @@ def given_noise(monkeypatch):
         def __init__(self, *_):
             self.draw = iter(NOISES).__next__
 
-    monkeypatch.setattr("prompt_to_prompt.p2p_core.hosts.comfy.guider.FreshNoise", Given)
+    monkeypatch.setattr("prompt_to_prompt.p2p_core.hosts.comfy.real_picture.FreshNoise", Given)
 
 
 @pytest.fixture

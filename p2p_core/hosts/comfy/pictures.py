@@ -1,0 +1,89 @@
+"""Pictures, masks and hints in a conditioning: each picture of a batch has its own, in every prompt's rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from ...rows import Rows
+
+TEXT = {"cross_attn", "pooled_output", "cross_attn_controlnet"}
+"""What has a row for each prompt, in the host's own form of an entry, `[{option: value}, ...]`."""
+STRETCHED = {"concat_latent_image", "concat_mask", "concat_image"}
+"""What the host stretches over a batch, as A, A, B, B; it repeats everything else, as A, B, A, B."""
+
+
+def spread(entries: list[dict[str, Any]], rows: Rows, controls: dict[int, Any], text: bool) -> list[dict[str, Any]]:
+    """Entries of a conditioning in which whatever there is of each picture lies as `rows` do.
+
+    The host sizes it to the batch by its place, and would take the rows of source and edits for so many pictures.
+    Of each prompt, picture i gets what the host gives picture i of the source's batch.
+
+    Args:
+        controls: ControlNets that were spread before, by their ids; the host evaluates entries with one together.
+        text: whether the texts are spread as well: where they are not the edit's own.
+    """
+    return [
+        {key: _spread(key, value, rows, controls) if text or key not in TEXT else value for key, value in entry.items()}
+        for entry in entries
+    ]
+
+
+def _spread(key: str, value: Any, rows: Rows, controls: dict[int, Any]) -> Any:
+    if hasattr(value, "cond_hint_original"):
+        return _control(value, rows, controls)
+    if isinstance(value, torch.Tensor) and (value.ndim > 2 or key in TEXT) and len(value) > 1:
+        of_picture = stretched if key in STRETCHED else repeated
+        return rows.tile(of_picture(value, rows.batch))
+    if isinstance(value, list):
+        return [_spread(key, item, rows, controls) for item in value]
+    return value
+
+
+def repeated(values: torch.Tensor, batch: int) -> torch.Tensor:
+    """[n, ...] -> [batch, ...]: A, B, A, B."""
+    return values[torch.arange(batch) % len(values)]
+
+
+def stretched(values: torch.Tensor, batch: int) -> torch.Tensor:
+    """[n, ...] -> [batch, ...]: A, A, B, B; of more than there are pictures, some from the first to the last."""
+    n = len(values)
+    if batch < n:
+        chosen = [min(round(i * (n - 1) / max(batch - 1, 1)), n - 1) for i in range(batch)]
+    else:
+        chosen = [int((i + 0.5) * n / batch) for i in range(batch)]
+    return values[chosen]
+
+
+def _control(control: Any, rows: Rows, controls: dict[int, Any]) -> Any:
+    """A ControlNet, and those before it, that may be repeated over the rows. The one that came in stays as it is."""
+    if id(control) in controls:
+        return controls[id(control)]
+    before = getattr(control, "previous_controlnet", None)
+    spread_before = before and _control(before, rows, controls)
+    own = control
+    if spread_before is not before or not all(_repeats(hint, rows.batch) for hint in _hints(control)):
+        own = control.copy()
+        own.set_previous_controlnet(spread_before)
+        _change_hints(own, lambda hint: hint if _repeats(hint, rows.batch) else repeated(hint, rows.batch))
+    controls[id(control)] = own
+    return own
+
+
+def _repeats(hint: torch.Tensor, batch: int) -> bool:
+    """Whether hints that are repeated over all rows begin with the first one for each prompt."""
+    return batch % len(hint) == 0
+
+
+def _hints(control: Any) -> list[torch.Tensor]:
+    hints = [control.cond_hint_original, *(getattr(control, "extra_concat_orig", None) or [])]
+    return [hint for hint in hints if isinstance(hint, torch.Tensor)]
+
+
+def _change_hints(control: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    if isinstance(control.cond_hint_original, torch.Tensor):
+        control.cond_hint_original = change(control.cond_hint_original)
+    if getattr(control, "extra_concat_orig", None):
+        control.extra_concat_orig = [change(hint) for hint in control.extra_concat_orig]

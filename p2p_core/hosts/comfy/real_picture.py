@@ -1,0 +1,60 @@
+"""A real picture within ComfyUI's sampling: its latents, and where the model is asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from ...errors import EditError
+from ...noise import FreshNoise, moved_to
+from ...picture import RealPicture
+from ...rows import Rows
+
+
+@dataclass(frozen=True)
+class Picture:
+    """The picture that a source is pinned to.
+
+    Attributes:
+        given: its latents [batch, ...], such as the host hands around.
+        predicted: the same, such as the model predicts them.
+        fresh: where a new noise for every evaluation comes from; None where the sampler's own is kept.
+    """
+
+    given: torch.Tensor
+    predicted: torch.Tensor
+    fresh: FreshNoise | None
+
+    @classmethod
+    def of(cls, model, how: RealPicture | None, latents: torch.Tensor, noise: torch.Tensor, seed: int | None):
+        """The picture in `latents` for a ModelPatcher; None where the edit is not of one.
+
+        Raises:
+            EditError: there is none in them, or it is another model's.
+        """
+        if how is None:
+            return None
+        if not latents.any():
+            raise EditError(
+                "latent_image",
+                "it is empty, and the edit is one of a real picture.",
+                "Connect VAEEncode, or take P2PRealPicture out.",
+            )
+        channels = model.get_model_object("latent_format").latent_channels
+        if latents.shape[1] != channels:
+            raise EditError(
+                "latent_image",
+                f"it has {latents.shape[1]} channels, the model's have {channels}.",
+                "Encode the picture with the VAE that belongs to the model.",
+            )
+        fresh = FreshNoise(noise, seed or 0) if how.noise == "fresh" else None
+        return cls(latents, model.model.process_latent_in(latents), fresh)
+
+    def where_asked(self, x: torch.Tensor, timestep: torch.Tensor, model_sampling, rows: Rows) -> torch.Tensor:
+        """The latents [rows, ...] that the model is asked at: the picture's with a fresh noise."""
+        if self.fresh is None:
+            return x
+        noise, picture = self.fresh.draw().to(x), self.predicted.to(x)
+        # The model's own scaling: picture + sigma noise, or (1 - sigma) picture + sigma noise where it is a flow.
+        return moved_to(model_sampling.noise_scaling(timestep[: len(noise)], noise, picture), x, rows)
