@@ -5,8 +5,7 @@ from comfy_api.latest import io
 from ..p2p_core.alignment import MODES
 from ..p2p_core.edit import Edit
 from ..p2p_core.errors import EditError
-from ..p2p_core.hosts.comfy import encode
-from ..p2p_core.hosts.comfy.conditioning import stack
+from ..p2p_core.hosts.comfy import encode, encodings
 from ..p2p_core.show.alignment import describe
 from ..p2p_core.spelling.syntax import foreign_syntax
 from .checks import checked
@@ -79,7 +78,7 @@ class PromptPairAlign(io.ComfyNode):
         teller(cls)(foreign_syntax(source_prompt, edit_prompt))
         edited_prompt = edit_prompt if edit_prompt.strip() else source_prompt
         edit = edit.add(encode(clip, edited_prompt, "edit_prompt"), mode)
-        edited = stack([variant.prompt.encoding for variant in edit.variants])
+        edited = encodings([variant.prompt for variant in edit.variants])
         newest = edit.variants[-1]
         alignment = {
             "source_prompt": source_prompt,

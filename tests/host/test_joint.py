@@ -12,6 +12,7 @@ import comfy.sample
 import comfy.samplers
 import pytest
 import torch
+from comfy_extras.nodes_sd3 import SkipLayerGuidanceSD3
 from prompt_to_prompt.p2p_core.demo.transformer import load_transformer
 from prompt_to_prompt.p2p_core.edit import Edit
 from prompt_to_prompt.p2p_core.errors import EditError
@@ -166,6 +167,36 @@ def test_without_injection_rows_are_ordinary_runs(model, cfg):
     assert not finished.edited
     assert_same(latents[:1], plain(edit.source.encoding, **how))
     assert_same(latents[1:], plain(edit.variants[0].prompt.encoding, **how))
+
+
+@pytest.mark.parametrize("model", ["sd3", "flux"])
+def test_low_memory_splits_cond_from_uncond(model, monkeypatch):
+    edit, how = joint_edit(model).schedule(InjectSchedule(**ALWAYS, **FRACTIONS)), settings(model)
+    together, _ = run(edit, **how)
+    monkeypatch.setattr("comfy.model_management.get_free_memory", lambda *_, **__: 0 if not _[1:] else (10**9, 10**9))
+    apart, _ = run(edit, **how)
+    assert_same(apart, together)
+
+
+def test_flux_s_guidance_is_kept_and_has_to_be_the_same():
+    edit, how = joint_edit("flux").schedule(NOTHING), settings("flux", cfg=1.0)
+    source, edited = (
+        [[c[0][0], {**c[0][1], "guidance": 9.0}]] for c in (edit.source.encoding, edit.variants[0].prompt.encoding)
+    )
+    latents, _ = run(edit, source=source, edited=edited, **how)
+    assert_same(latents[:1], plain(source, **how))
+    assert (latents[:1] - plain(edit.source.encoding, **how)).abs().max() > 1e-3
+    with pytest.raises(EditError, match="'guidance'"):
+        run(edit, source=source, **how)
+
+
+def test_a_block_that_guidance_skips():
+    """SkipLayerGuidance evaluates the edited prompts once more, with a block less."""
+    model = SkipLayerGuidanceSD3.execute(small_joint_model("sd35m"), "1", 3.0, 0.0, 1.0)[0]
+    edit, how = joint_edit("sd35m"), {**settings("sd35m"), "model": model}
+    latents, finished = run(edit, **how)
+    assert finished.edited
+    assert_same(latents[:1], plain(edit.source.encoding, **how))
 
 
 @pytest.mark.parametrize("more", [(0, 5), (5, 0), (2, 7)])

@@ -11,7 +11,7 @@ from comfy.text_encoders.flux import FluxTokenizer
 from comfy.text_encoders.sd3_clip import SD3Tokenizer
 from prompt_to_prompt.p2p_core.alignment import align
 from prompt_to_prompt.p2p_core.errors import EditError
-from prompt_to_prompt.p2p_core.hosts.comfy import encode
+from prompt_to_prompt.p2p_core.hosts.comfy import encode, encodings
 
 SCRIPTS = ["crème café", "o'clock don't", "1990 x2", "t-shirt (red)", "a,b;c"]
 LONG = "a fox sitting on a red car in the snow, " * 12
@@ -115,3 +115,16 @@ def test_encoders_of_other_models_are_refused(flux):
 
     with pytest.raises(EditError, match=r"^clip: this is a text encoder of t5xxl.*SD 3.x and Flux.1"):
         encode(Other(FluxTokenizer, "t5xxl"), "a cat")
+
+
+def test_encodings_of_different_lengths_are_filled_up_but_clip_s_are_tiled(sd3, flux):
+    """A node that aligns prompts knows no model; the least common length of T5's would be enormous."""
+    for clip in (sd3, flux):
+        short, long = encode(clip, "a cat"), encode(clip, LONG * 3)
+        assert len(short) < len(long)
+        ((embeddings, options),) = encodings([short, long])
+        assert embeddings.shape[:2] == (2, len(long)) and options["pooled_output"].shape[0] == 2
+    clip = Clip(SD3Tokenizer, "clip_l", "clip_g")  # as SDXL's
+    prompts = [encode(clip, "a cat"), encode(clip, LONG), encode(clip, LONG * 2)]
+    ((embeddings, _),) = encodings(prompts)
+    assert [embeddings.shape[1] % len(prompt) for prompt in prompts] == [0, 0, 0]

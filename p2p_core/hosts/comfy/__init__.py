@@ -3,7 +3,7 @@
 from .architecture import architecture_of, attention_layers
 from .demo_model import ARCHITECTURES as DEMO_ARCHITECTURES
 from .demo_model import load_demo
-from .encode import encode
+from .encode import encode, encodings
 from .guider import EditGuider
 from .parts import HOLDS
 from .sampling import SAMPLER_NAMES, SCHEDULER_NAMES, Sampling, sample, sample_batches
@@ -18,6 +18,7 @@ __all__ = [
     "architecture_of",
     "attention_layers",
     "encode",
+    "encodings",
     "load_demo",
     "sample",
     "sample_batches",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +17,7 @@ from ...spelling import sentencepiece
 from ...spelling.clip import Piece
 from ...tokens import Kind, Prompt, Stream, Token
 from .architecture import SUPPORTED
+from .conditioning import Conditioning, pad, stack, tile
 
 _CLIP_NAMES = ("l", "g", "h")
 _T5 = "t5xxl"
@@ -48,6 +50,17 @@ def encode(clip, text: str, input: str = "clip") -> Prompt:
         spelled = sentencepiece.spell(_pieces(chunks, tokenizer, heard))
         streams.append(Stream(_tokens(chunks, spelled, ("end",)), len(chunks[0])))
     return Prompt(text, tuple(streams), clip.encode_from_tokens_scheduled(plain))
+
+
+def encodings(prompts: Sequence[Prompt]) -> Conditioning:
+    """What `encode` made of some prompts, as one with a row for each, as long as the longest.
+
+    UNets' prompts, by CLIP alone, are tiled; others are filled up. A model's own `stack` has the last word: here
+    none is known yet.
+    """
+    lengths_read = {tuple(stream.chunk for stream in prompt.streams) for prompt in prompts}
+    by_clip_alone = len(lengths_read) == 1 and all(len(prompt.streams) == 1 for prompt in prompts)
+    return stack([prompt.encoding for prompt in prompts], lengthen=tile if by_clip_alone else pad)
 
 
 def _in_context(clip, encoders: dict[str, list]) -> list[str]:
