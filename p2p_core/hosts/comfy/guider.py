@@ -19,6 +19,7 @@ from ...run import Run
 from ...step import step_of
 from .architecture import architecture_of
 from .conditioning import Conditioning, check, check_texts, is_own
+from .others import check_others, prompt_by_prompt
 from .parts import (
     HandedOut,
     Part,
@@ -99,6 +100,7 @@ class EditGuider(comfy.samplers.CFGGuider):
         stack = self.architecture.stack
         self.source = source if source is not None else edit.source.encoding
         self.edited = edited if edited is not None else stack([v.prompt.encoding for v in edit.variants])
+        check_others(model, (self.source, self.edited, negative))
         check(edit, self.source, self.edited, negative, self.architecture.context_width)
         self._note = check_texts(edit, self.source, self.edited) if source is not None or edited is not None else None
         self.set_conds(stack([self.source, self.edited]), negative)
@@ -244,6 +246,7 @@ class EditGuider(comfy.samplers.CFGGuider):
 
     def _patched(self, session: _Session):
         model = self.model_patcher.clone()
+        prompt_by_prompt(model, session.run.rows)
         self.architecture.attach(model, session.run, session.evaluations)
         if session.run.has_rules:
             model.set_model_sampler_post_cfg_function(_rule(session.run))
