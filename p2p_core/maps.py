@@ -115,6 +115,7 @@ def word_maps(
     """
     heads, head_dim = call.layer.heads, call.layer.head_dim
     text, columns = call.text_keys, max((len(positions) for _, _, positions in tokens), default=0)
+    attend = without_empty_channels(attend)
     parts = []
     for first in range(0, columns, head_dim):
         values = call.k.new_zeros(*call.k.shape[:2], head_dim)
@@ -126,6 +127,20 @@ def word_maps(
         part = out.unflatten(-1, (heads, head_dim)).float().mean(2)
         parts.append(part[..., : columns - first])
     return torch.cat(parts, -1)
+
+
+def without_empty_channels(attend: Attend) -> Attend:
+    """The same attention, in which no channel of the values is all zero.
+
+    A kernel that scales each channel of the values to its largest, as those in eight bits do, divides by it. Of such a
+    channel the attention is zero, whatever the map.
+    """
+
+    def attend_to_something(q, k, v, mask=None):
+        empty = (v == 0).all(1, keepdim=True)
+        return attend(q, k, v.masked_fill(empty, 1), mask).masked_fill(empty, 0)
+
+    return attend_to_something
 
 
 class MapRecorder:
@@ -149,6 +164,7 @@ class MapRecorder:
         self._sums: dict[str, torch.Tensor] = {}
         self._counts: dict[str, int] = {}
         self._seen: dict[str, set[Layer]] = {}
+        self._kernel = ""
         self._lock = threading.Lock()
 
     def go_on_from(self, earlier: MapRecorder) -> None:
@@ -167,6 +183,7 @@ class MapRecorder:
             (self.rows.of(place), len(prompt), positions)
             for place, (prompt, positions) in enumerate(zip(self._prompts, self._wanted))
         ]
+        self._kernel = getattr(attend, "__name__", "")
         self.add(call.layer, word_maps(call, tokens, pairs, attend))
 
     def add(self, layer: Layer, maps: torch.Tensor) -> None:
@@ -180,14 +197,33 @@ class MapRecorder:
             self._seen.setdefault(layer.name, set()).add(layer)
 
     def blend_map(self, place: int, positions: Sequence[int]) -> torch.Tensor | None:
-        """The summed maps [batch, h, w] of some tokens of a prompt, over the layers that make blend masks."""
+        """The summed maps [batch, h, w] of some tokens of a prompt, over the layers that make blend masks.
+
+        Raises:
+            EditError: they are not numbers.
+        """
         columns = [self._wanted[place].index(i) for i in positions]
         rows = self.rows.of(place)
         sums = [self._sums[name][rows, columns].sum(1) for name in self._blend_blocks if name in self._sums]
-        return sum(s.to(sums[0].device) for s in sums) if sums else None
+        return self._finite(sum(s.to(sums[0].device) for s in sums)) if sums else None
+
+    def _finite(self, maps: torch.Tensor) -> torch.Tensor:
+        # Looked at where maps are used, not where they are made: to look is to wait for the device.
+        if not torch.isfinite(maps).all():
+            raise EditError(
+                "model",
+                f"the attention kernel{f' {self._kernel}' if self._kernel else ''} gave maps of words that are not "
+                "numbers.",
+                "Choose another kernel, such as PyTorch's own, or use no words in a local blend and keep no maps.",
+            )
+        return maps
 
     def maps(self) -> AttentionMaps | None:
-        """The maps of all words, if they were to be kept."""
+        """The maps of all words, if they were to be kept.
+
+        Raises:
+            EditError: they are not numbers.
+        """
         if not self._keep:
             return None
         source, *edits = (self._of(place) for place in (0, *range(self.rows.first, self.rows.prompts)))
@@ -200,7 +236,7 @@ class MapRecorder:
         return PromptMaps(
             prompt,
             _written(prompt),
-            {name: (s[rows, columns] / self._counts[name]).cpu() for name, s in self._sums.items()},
+            {name: self._finite(s[rows, columns] / self._counts[name]).cpu() for name, s in self._sums.items()},
             {name: len(layers) for name, layers in self._seen.items()},
         )
 

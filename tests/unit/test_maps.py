@@ -137,8 +137,8 @@ def test_maps_of_several_blocks_are_averaged_by_layers_at_the_finest_resolution(
 SOURCE, EDIT = tokenised("a cat", chunk=6), tokenised("a dog", chunk=6)
 
 
-def recorded(reweights=(), **more) -> Run:
-    """A run of one step of one layer, on 8 x 8 places."""
+def recorded(reweights=(), kernel=None, **more) -> Run:
+    """A run of one step of one layer, on 8 x 8 places. `kernel`: in place of attention in float64."""
     variant = Variant(EDIT, align(SOURCE, EDIT), InjectSchedule(), reweights, more.pop("blend", None))
     run = Run(Edit(SOURCE, (variant,)), Architecture("", (layer(3),), 8, 6), 1, (8, 8), **more)
     q, k, v = tensors((2, 64, 8), (2, 6, 8), (2, 6, 8), seed=1)
@@ -149,7 +149,7 @@ def recorded(reweights=(), **more) -> Run:
         return map_space.attention(q, k, v, 2)
 
     run.begin_step(0, 1)
-    run.attention(Call(q, k, v, layer(3), (Evaluation(),), (8, 8)), attend)
+    run.attention(Call(q, k, v, layer(3), (Evaluation(),), (8, 8)), kernel or attend)
     return run
 
 
@@ -177,3 +177,31 @@ def test_a_blend_keeps_the_maps_of_its_own_words():
     run = recorded(blend=blend)
     run.predictions(torch.zeros(2, 4, 8, 8))
     assert 0 < run.masks().mean() < 1
+
+
+def in_eight_bits(q, k, v, mask):
+    """A kernel that scales each channel of the values to its largest: of one that is all zero it makes NaN."""
+    scale = v.abs().amax(1, keepdim=True)
+    return map_space.attention(q, k, v / scale, 2) * scale
+
+
+@pytest.mark.parametrize("positions", [(1,), (0, 2), (0, 1, 2, 3, 4)])
+def test_a_kernel_that_scales_channels_gives_the_same_maps(positions):
+    q, k = tensors((2, 4, 8), (2, 6, 8), seed=1)
+    tokens = [(slice(0, 1), 6, (0, 1, 2)), (slice(1, 2), 6, positions)]
+    matrix = torch.zeros(6, 6, dtype=torch.float64)  # the edit's token 1 stands for none of the source's
+    matrix[0, 0] = matrix[2, 2] = matrix[3, 3] = 1
+    pairs = [Pair(Neighbour(slice(0, 1)), slice(1, 2), Injection(Mix(matrix), None))]
+    made = [word_maps(call_of(q, k, 2), tokens, pairs, kernel) for kernel in (in_eight_bits, attention(2))]
+    assert torch.isfinite(made[0]).all()
+    torch.testing.assert_close(*made, **FLOAT32)
+
+
+@pytest.mark.parametrize("of", ["blend_map", "maps"])
+def test_maps_that_are_no_numbers_are_an_error_that_names_the_kernel(of):
+    def attention_of_some_pack(q, k, v, mask):
+        return torch.full_like(q, float("nan"))
+
+    finished = recorded(keep_maps=True, kernel=attention_of_some_pack)
+    with pytest.raises(EditError, match=r"^model: the attention kernel attention_of_some_pack gave maps"):
+        finished.maps() if of == "maps" else finished._recorder.blend_map(0, (1,))

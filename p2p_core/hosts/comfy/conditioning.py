@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from comfy.hooks import Hook, HookGroup, HookKeyframe, HookKeyframeGroup
+from comfy.weight_adapter import WeightAdapterBase
 
 from ...edit import Edit
 from ...errors import EditError
@@ -17,6 +19,8 @@ NAMES = {
     "control": "their ControlNet",
     "hooks": "their hooks, such as a scheduled LoRA or an attention couple in the prompt",
 }
+MADE_ANEW = (HookGroup, Hook, HookKeyframeGroup, HookKeyframe, WeightAdapterBase)
+"""What nodes make anew each time, and the host compares by identity."""
 LABELS = {"prompt"}
 """Options that only say what was encoded, for people to read: prompt-control notes the prompt."""
 
@@ -113,6 +117,10 @@ def same(a: Any, b: Any) -> bool:
         return all(same(getattr(a, n, None), getattr(b, n, None)) for n in (*names, "previous_controlnet"))
     if isinstance(a, (list, tuple)) and type(a) is type(b):
         return len(a) == len(b) and all(map(same, a, b))
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, MADE_ANEW) and type(a) is type(b):
+        return same(_content(a), _content(b))
     try:
         return bool(a == b)
     except (RuntimeError, ValueError):
@@ -122,6 +130,11 @@ def same(a: Any, b: Any) -> bool:
 def misfit(made: int, what: str, taken: int | None) -> str | None:
     """The sentence where a model expects another number than a text encoder makes; None takes any."""
     return None if taken in (None, made) else f"it has {what} of width {made}, but the model expects {taken}."
+
+
+def _content(a: Any) -> dict[str, Any]:
+    """What makes a hook what it is: not the name under which the host knows this very one."""
+    return {name: value for name, value in vars(a).items() if name != "hook_ref"}
 
 
 def is_own(edit: Edit, source: torch.Tensor, edited: torch.Tensor) -> bool:

@@ -21,6 +21,7 @@ from ...run import Run
 from ...step import step_of
 from .architecture import architecture_of
 from .conditioning import Conditioning, check, check_texts, is_own
+from .others import check_others, prompt_by_prompt
 from .parts import HandedOut, Part, belongs, check_falling, check_whole, images_of, note_of_part, note_of_pictures
 from .pictures import spread
 from .real_picture import Picture
@@ -95,6 +96,7 @@ class EditGuider(comfy.samplers.CFGGuider):
         stack = self.architecture.stack
         self.source = source if source is not None else edit.source.encoding
         self.edited = edited if edited is not None else stack([v.prompt.encoding for v in edit.variants])
+        check_others(model, (self.source, self.edited, negative))
         check(edit, self.source, self.edited, negative, self.architecture)
         self._note = check_texts(edit, self.source, self.edited) if source is not None or edited is not None else None
         self.set_conds(stack([self.source, self.edited]), negative)
@@ -255,6 +257,7 @@ class EditGuider(comfy.samplers.CFGGuider):
 
     def _patched(self, session: _Session):
         model = self.model_patcher.clone()
+        prompt_by_prompt(model, session.run.rows)
         self.architecture.attach(model, session.run, session.evaluations)
         if session.run.has_rules:
             # Guidance of the source's own needs the unconditional prediction, which the host saves at cfg 1.

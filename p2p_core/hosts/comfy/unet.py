@@ -193,6 +193,7 @@ class AttentionPatch:
                 transformer_options=extra_options,
             )
 
+        attend.__name__ = comfy_attention.optimized_attention.__name__
         return attend
 
     def _previous(self, extra_options, kwargs) -> Attend | None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from itertools import accumulate
 
 from ...errors import EditError
-from ...spelling.clip import Piece, spell
+from ...spelling.clip import END, Piece, spell
 from ...tokens import Prompt, Stream, Token
 
 
@@ -28,13 +29,15 @@ def _tokens(tokenizer, expanded: str, encoded) -> tuple[Token, ...]:
     ids = encoded.input_ids
     used = sum(encoded.attention_mask)  # start, text, end; the rest is padding, whatever its id
     inversions = set(tokenizer.get_added_vocab()) - set(tokenizer.all_special_tokens)
-    pieces, segment = [], 0
-    for i in range(1, used - 1):
-        spelling = tokenizer.convert_ids_to_tokens(ids[i])
-        is_word = spelling in inversions
-        segment += is_word or (bool(pieces) and pieces[-1].spelling in inversions)
-        pieces.append(Piece(ids[i], spelling, segment))
-    text = spell(pieces, _texts(expanded, pieces, inversions))
+    spellings = {i: tokenizer.convert_ids_to_tokens(ids[i]) for i in range(1, used - 1)}
+    if not any(spelling.endswith(END) for spelling in spellings.values()):  # no CLIP's: its words are all that is known
+        segments = encoded.word_ids() if encoded.is_fast else range(len(ids))
+        text = spell(Piece(ids[i], spelling, segments[i]) for i, spelling in spellings.items())
+    else:
+        is_word = [spelling in inversions for spelling in spellings.values()]
+        starts = (own or last for own, last in zip(is_word, [False, *is_word]))
+        pieces = [Piece(ids[i], spellings[i], segment) for i, segment in zip(spellings, accumulate(starts))]
+        text = spell(pieces, _texts(expanded, pieces, inversions))
     padding = (Token(i, "pad") for i in ids[used:])
     return (Token(ids[0], "start"), *text, Token(ids[used - 1], "end"), *padding)
 

@@ -1,0 +1,125 @@
+"""Other nodes that look at a whole batch: helped to see each prompt's pictures alone, or refused by name."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import comfy.hooks
+import pytest
+import torch
+from comfy_extras.nodes_mahiro import Mahiro
+from comfy_extras.nodes_perpneg import PerpNeg
+from prompt_to_prompt.p2p_core.errors import EditError
+from prompt_to_prompt.p2p_core.hosts.comfy import EditGuider
+
+from support.sampling import CFG, NOTHING, assert_same, latent, plain, run, sampling
+from support.small_models import NEGATIVE, edit_of, small_model
+
+FEW = {"image": latent(1, 8, 8), "sampled": sampling(steps=2)}
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("trajectory", ["dual", "shared"])
+def test_mahiro_sees_each_prompt_s_pictures_alone(batch, trajectory):
+    model = Mahiro.execute(small_model("sd1")).result[0]
+    few = {"image": latent(batch, 8, 8), "sampled": sampling(steps=2)}
+    edit = edit_of("a cat on a car", "a big dog on a car", "a cat on a blue bus").schedule(NOTHING)
+    latents, _ = run(edit, model, trajectory=trajectory, **few)
+    for place, prompt in enumerate((edit.source, *(variant.prompt for variant in edit.variants))):
+        assert_same(latents[place * batch :][:batch], plain(prompt.encoding, model, **few))
+    assert (latents[:batch] - plain(edit.source.encoding, **few)).abs().max() > 1e-3, "Mahiro does something"
+
+
+def hooked(edit, strengths, names=("a", "b")):
+    """Source and edited conditioning, each with hooks that were made for it."""
+
+    def with_hooks(conditioning, strength):
+        group = comfy.hooks.HookGroup()
+        for name in names:
+            hook = comfy.hooks.WeightHook(strength_model=strength)
+            key = "diffusion_model.middle_block.1.transformer_blocks.0.attn2.to_q.weight"
+            hook.weights = {key: ("diff", (torch.full((64, 64), float(ord(name)) / 1000),))}
+            hook.need_weight_init = False
+            group.add(hook)
+        return [[text, {**options, "hooks": group}] for text, options in conditioning]
+
+    sides = (edit.source.encoding, edit.variants[0].prompt.encoding)
+    return [with_hooks(side, strength) for side, strength in zip(sides, strengths)]
+
+
+def test_the_same_lora_hooks_on_both_sides_are_the_same():
+    edit = edit_of().schedule(NOTHING)
+    source, edited = hooked(edit, (0.7, 0.7))
+    latents, _ = run(edit, source=source, edited=edited, **FEW)
+    assert_same(latents[:1], plain(source, **FEW))
+    assert_same(latents[1:], plain(edited, **FEW))
+
+
+@pytest.mark.parametrize("other", ["strength", "weights"])
+def test_other_lora_hooks_on_one_side_are_refused(other):
+    edit = edit_of()
+    source, edited = hooked(edit, (0.7, 0.5 if other == "strength" else 0.7))
+    if other == "weights":
+        _, edited = hooked(edit, (0.7, 0.7), ("a", "c"))
+    with pytest.raises(EditError, match=r"source and edited.*hooks"):
+        run(edit, source=source, edited=edited, **FEW)
+
+
+def negpip_attn(q, k, v, extra_options):
+    return q, k[:, 0::2], v[:, 1::2]
+
+
+class Adapter:
+    """As IPAdapter's patch: settings for each adapter in a list."""
+
+    def __init__(self, count, unfold):
+        self.kwargs = [{"cond": torch.zeros(count, 4, 8), "unfold_batch": unfold}]
+
+    def __call__(self, q, k, v, extra_options, **_):
+        raise AssertionError("refused before")
+
+
+def with_patch(name):
+    model = small_model("sd1").clone()
+    if name == "NegPip":
+        model.set_model_attn2_patch(negpip_attn)
+    if name == "NegPip by its option":
+        model.model_options["ppm_negpip"] = True
+    if name == "PerpNeg":
+        model = PerpNeg.execute(model, NEGATIVE, 1.0).result[0]
+    if name == "AnimateDiff":
+        model.set_attachments("ADE_params", SimpleNamespace())
+    if name == "AnimateDiff by its model":
+        model.set_additional_models("ADE_motion", [])
+    if name == "IPAdapter Batch":
+        model.set_model_patch_replace(Adapter(2, True), "attn2", "middle", 0)
+    return model
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["NegPip", "NegPip by its option", "PerpNeg", "AnimateDiff", "AnimateDiff by its model", "IPAdapter Batch"],
+)
+def test_a_node_that_can_t_be_edited_with_is_refused_by_name(name):
+    with pytest.raises(EditError, match=f"^model: {name.split(' by ')[0]} is on it"):
+        EditGuider(with_patch(name), edit_of(), NEGATIVE, CFG)
+
+
+def test_ipadapter_with_one_reference_is_not_refused():
+    model = small_model("sd1").clone()
+    model.set_model_patch_replace(Adapter(1, True), "attn2", "middle", 0)
+    EditGuider(model, edit_of(), NEGATIVE, CFG)
+
+
+@pytest.mark.parametrize("place", ["source", "edited", "negative"])
+@pytest.mark.parametrize("chained", [False, True])
+def test_latent_keyframes_are_refused_by_name(place, chained):
+    keyframes = SimpleNamespace(keyframes=[SimpleNamespace(latent_keyframes=SimpleNamespace(keyframes=[1]))])
+    control = SimpleNamespace(timestep_keyframes=keyframes, previous_controlnet=None)
+    if chained:
+        control = SimpleNamespace(previous_controlnet=control)
+    edit = edit_of()
+    given = {"source": edit.source.encoding, "edited": edit.variants[0].prompt.encoding, "negative": NEGATIVE}
+    given[place] = [[text, {**options, "control": control}] for text, options in given[place]]
+    with pytest.raises(EditError, match="latent keyframes"):
+        EditGuider(small_model("sd1"), edit, given.pop("negative"), CFG, **given)
