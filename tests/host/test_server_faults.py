@@ -24,6 +24,7 @@ NODES = (
     "AttentionReweight",
     "AttentionInjectSchedule",
     "AttentionLocalBlend",
+    "P2PRealPicture",
     "P2PSampler",
     "P2PGuider",
     "P2PAttentionMaps",
@@ -159,6 +160,9 @@ class Everything(DemoGraph):
         maps = self.add("P2PAttentionMaps", maps=self.sampler[2], words="", prompt="source")
         decoded = [self.add("VAEDecode", samples=self.sampler[i], vae=self.vae)[0] for i in (0, 1)]
         compared = self.add("P2PCompare", source=decoded[0], edited=decoded[1])
+        picture = self.add("VAEEncode", pixels=decoded[0], vae=self.vae)[0]
+        how = {"fidelity": 1.0, "source_cfg": 0.0, "noise": "fresh", "release": 0.0}
+        real = self.p2p(self.add("P2PRealPicture", edit=edit, **how)[0], latent_image=picture, steps=2)
         tried = {**self._sampling(None, {"steps": 1}), "edit": edit, "vae": self.vae}
         axes = {"x_parameter": "cross_end", "x_values": "0.5", "y_parameter": "self_end", "y_values": "0"}
         sweep = self.add("P2PSweep", **tried, **axes)
@@ -169,7 +173,7 @@ class Everything(DemoGraph):
         noise, stepper = self.add("RandomNoise", noise_seed=1)[0], self.add("KSamplerSelect", sampler_name="euler")[0]
         custom = {"noise": noise, "guider": guider[0], "sampler": stepper, "sigmas": sigmas}
         guided = self.add("SamplerCustomAdvanced", latent_image=self.latent, **custom)
-        self.kept = [self.keep(out) for out in (self.sampler[0], self.sampler[1], guided[0])]
+        self.kept = [self.keep(out) for out in (self.sampler[0], self.sampler[1], guided[0], real[1])]
         pictures = (maps[0], compared[0], sweep[0], study[1], report[1])
         self.shown = [self.add("PreviewImage", images=picture) for picture in pictures]
 
