@@ -35,7 +35,7 @@ def test_a_word_of_scale_0_is_gone_and_leaves_the_picture_finite():
 def test_latents_of_odd_sizes(size):
     edit, few = (
         edit_of().local_blend("cat", "dog", start=0.0),
-        {"image": latent(1, *size), "sampled": sampling(steps=1)},
+        {"image": latent(1, *size), "sampled": sampling(steps=1), "cfg": 1.0},
     )
     latents, finished = run(edit, keep_maps=True, **few)
     assert_same(latents[:1], plain(edit.source.encoding, **few))
