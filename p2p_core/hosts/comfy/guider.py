@@ -190,9 +190,9 @@ class EditGuider(comfy.samplers.CFGGuider):
                     disable_pbar,
                     seed,
                 )
-            self._check_called(self._session)
             if self._session.ends:
-                latents = run.final(latents, picture.given if picture and levels[-1] == 0 else None)
+                latents = run.final(latents, picture.given if picture and levels[-1:] == [0] else None)
+            self._check_called(self._session)
             latents = rows.visible(latents)
             if hands_out and last is not None:
                 self._hand_out(latents, last, Part(run, levels[-1], picture))
