@@ -28,14 +28,14 @@ def check_others(model, conditionings: Iterable[list[list[Any]]]) -> None:
     if any("negpip" in name.lower() for name in names):
         raise EditError(
             "model",
-            "NegPip is on it, which has two vectors for each token: words can't be told from their weights.",
+            "it has NegPip on it, which makes two vectors for each token: words can't be told from their weights.",
             f"Take it out of the model and the CLIP. {_NEGATIVES}",
         )
     guidance = options.get("sampler_cfg_function")
     if guidance is not None and _is(guidance, ("nodes_perpneg", "cfg_function")):
         raise EditError(
             "model",
-            "PerpNeg is on it, which measures all pictures of a batch as one: source and edits would not be what each "
+            "it has PerpNeg on it, which measures all pictures of a batch as one: source and edits would not be what each "
             "is alone.",
             "Take it out.",
         )
