@@ -16,8 +16,8 @@ from .predictions import Blend, Follow, Pin, Rule, blend_mask, ending_at, outsid
 from .rows import Evaluation, Rows
 from .step import StepEdit
 
-# The part of a picture's contrast by which an edit has to move to be seen: in the demo model's pictures of a cat
-# made a dog it moves by more than half, in those of the same words by less than a thousandth.
+# The part of a picture's contrast by which an edit has to move to be seen. A cat made a dog by the demo model, three
+# seeds, 12 steps of euler at denoise 0.9: it moves by 0.25 to 0.28, with the same words by less than 1e-6.
 _HARDLY = 0.02
 
 
