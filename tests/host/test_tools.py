@@ -7,7 +7,6 @@ import torch
 
 from support.comfy_client import Interrupted
 from support.graphs import EDIT, SOURCE, DemoGraph, fails, latent
-from support.inside_comfyui import COMFYUI
 
 WIDE, HIGH = 128, 128
 
@@ -134,17 +133,13 @@ def test_what_the_canvas_gets(server):
 
 def test_a_comparison_is_no_output_in_the_list_of_jobs(server):
     """The core counts every record of a list in `ui`, and shows those with a file among what a person has made."""
-    if not (COMFYUI / "comfy_execution" / "jobs.py").is_file():
-        pytest.skip("ComfyUI 0.3.75 and older have no list of jobs")
-    from comfy_execution.jobs import get_outputs_summary
-
+    jobs = pytest.importorskip("comfy_execution.jobs", reason="ComfyUI 0.3.75 and older have no list of jobs")
     graph = Tools()
     sampled = short(graph, graph.align()[0])
     source, edited = graph.decoded(sampled[0]), graph.decoded(sampled[1])
     graph.add("P2PCompare", source=source, edited=edited, maps=sampled[2])
     kept = graph.shown(edited)
-    result = server.run(graph.nodes)
-    count, preview = get_outputs_summary(result.outputs)
+    count, preview = jobs.get_outputs_summary(server.run(graph.nodes).outputs)
     assert (count, preview["nodeId"]) == (1, str(kept))
 
 

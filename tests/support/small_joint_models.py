@@ -12,6 +12,8 @@ import torch
 from prompt_to_prompt.p2p_core.edit import Edit
 from prompt_to_prompt.p2p_core.tokens import Prompt, Stream, Token
 
+from support.sampling import sampling
+
 WIDTH, POOLED = 32, 24
 CLIP_LENGTH, T5_LENGTH = 12, 10
 SD3 = {
@@ -122,3 +124,16 @@ def joint_edit(model: str = "sd3", source: str = "a cat on a car", *edits: str, 
     for words, longer in zip(edits, more[1:]):
         edit = edit.add(joint_prompt(words, model, longer))
     return edit
+
+
+def settings(model: str, **more) -> dict:
+    """For `run` and `plain`: some steps on a picture that is not square."""
+    size = more.pop("size", (6, 4))
+    return {
+        "model": small_joint_model(model, more.pop("dtype", torch.float32)),
+        "negative": joint_prompt("blurry", model).encoding,
+        "image": {"samples": torch.zeros(more.pop("batch", 1), 16, *size)},
+        "sampled": sampling(scheduler="simple", steps=more.pop("steps", 3)),
+        "cfg": 3.0,
+        **more,
+    }

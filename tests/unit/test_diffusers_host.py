@@ -7,12 +7,10 @@ import copy
 import diffusers
 import pytest
 import torch
-from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 from prompt_to_prompt.p2p_core.errors import EditError
 from prompt_to_prompt.p2p_core.hosts.diffusers import align, prompt_to_prompt
 from prompt_to_prompt.p2p_core.hosts.diffusers.prompts import read_prompt
-from prompt_to_prompt.p2p_core.hosts.diffusers.schedulers import executed_levels
 from prompt_to_prompt.p2p_core.hosts.diffusers.unet import attention_layers
 from prompt_to_prompt.p2p_core.layers import parse_blocks
 from prompt_to_prompt.p2p_core.schedule import InjectSchedule
@@ -80,21 +78,6 @@ def edited(pipe, edit, kind="text", trajectory="dual", **more):
 
 def close(a: torch.Tensor, b: torch.Tensor) -> bool:
     return torch.allclose(a, b, rtol=0, atol=1e-9)
-
-
-def test_full_sd1_has_the_layers_of_cross_attention_control():
-    sizes = {"cross_attention_dim": 768, "attention_head_dim": 8, "block_out_channels": (320, 640, 1280, 1280)}
-    with torch.device("meta"):
-        unet = UNet2DConditionModel(sample_size=64, **sizes)
-    layers = [layer for layer, _ in attention_layers(unet)]
-    assert [layer.kind for layer in layers] == ["self", "cross"] * 16
-    shapes = [((64 >> layer.level) ** 2, layer.head_dim) for layer in layers if layer.kind == "cross"]
-    down = [(4096, 40)] * 2 + [(1024, 80)] * 2 + [(256, 160)] * 2
-    assert shapes == [*down, (64, 160), *[(256, 160)] * 3, *[(1024, 80)] * 3, *[(4096, 40)] * 3]
-    assert {layer.heads for layer in layers} == {8}
-    assert list(dict.fromkeys(layer.name for layer in layers)) == [
-        *(f"input:{i}" for i in (1, 2, 4, 5, 7, 8)), "middle:0", *(f"output:{i}" for i in range(3, 12)),
-    ]  # fmt: skip
 
 
 def test_a_prompt_is_read_as_the_pipeline_encodes_it(pipes):
@@ -309,19 +292,3 @@ def test_models_without_a_unet_are_refused():
         attention_layers(torch.nn.Linear(2, 2))
     with pytest.raises(EditError, match="SDXL"):
         read_prompt(object(), SOURCE)
-
-
-@pytest.mark.parametrize(
-    ("timesteps", "first", "executed", "order", "levels"),
-    [
-        ([9, 6, 3, 0], 9, None, 1, [9, 6, 3, 0]),
-        ([9, 6, 3, 0], 6, 3, 1, [6, 3, 0]),  # image to image
-        ([9, 6, 3, 0], 9, 2, 1, [9, 6]),  # SDXL's base before its refiner
-        ([9, 6, 6, 3, 0], 9, 5, 1, [9, 6, 3, 0]),  # PNDM
-        ([9, 6, 6, 3, 3, 0, 0], 9, 7, 2, [9, 6, 3, 0]),  # Heun
-        ([9, 6, 6, 3, 3, 0, 0], 6, 5, 2, [6, 3, 0]),
-        ([9, 7, 6, 4, 3, 1, 0], 9, 7, 2, [9, 6, 3, 0]),  # KDPM2
-    ],
-)
-def test_the_steps_that_a_call_makes(timesteps, first, executed, order, levels):
-    assert executed_levels(timesteps, first, executed, order) == levels

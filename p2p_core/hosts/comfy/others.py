@@ -28,15 +28,15 @@ def check_others(model, conditionings: Iterable[list[list[Any]]]) -> None:
     if any("negpip" in name.lower() for name in names):
         raise EditError(
             "model",
-            "NegPip is on it, which has two vectors for each token: words can't be told from their weights.",
+            "it has NegPip on it, which makes two vectors for each token: words can't be told from their weights.",
             f"Take it out of the model and the CLIP. {_NEGATIVES}",
         )
     guidance = options.get("sampler_cfg_function")
     if guidance is not None and _is(guidance, ("nodes_perpneg", "cfg_function")):
         raise EditError(
             "model",
-            "PerpNeg is on it, which measures all pictures of a batch as one: source and edits would not be what each "
-            "is alone.",
+            "it has PerpNeg on it, which measures all pictures of a batch as one: source and edits would not be what "
+            "each is alone.",
             "Take it out.",
         )
     _check_films(model)
@@ -51,8 +51,8 @@ def _check_films(model) -> None:
     if any(str(key).startswith("ADE") for of in held for key in of) or "animatediff" in type(model).__module__.lower():
         raise EditError(
             "model",
-            "AnimateDiff is on it, which takes all pictures of a batch for one film: source and edits would be frames "
-            "of it.",
+            "it has AnimateDiff on it, which takes all pictures of a batch for one film: source and edits would be "
+            "frames of it.",
             "Take it out; an edit is made of pictures, each by itself.",
         )
 
@@ -65,8 +65,8 @@ def _check_adapters(replaced: dict[str, dict]) -> None:
                 if isinstance(images, torch.Tensor) and settings.get("unfold_batch") and len(images) > 1:
                     raise EditError(
                         "model",
-                        "IPAdapter Batch is on it, which gives each picture of a batch a reference of its own: source "
-                        "and edits would have different ones.",
+                        "it has IPAdapter Batch on it, which gives each picture of a batch a reference of its own: "
+                        "source and edits would have different ones.",
                         "Use IPAdapter with references for all pictures together, and sample picture after picture.",
                     )
 
