@@ -278,6 +278,12 @@ def test_a_call_that_edits_nothing_is_logged_with_the_reason(pipes, caplog):
     assert run.note() is None and not caplog.messages
 
 
+def test_a_real_picture_is_refused(pipes):
+    edit = align(pipes("text"), SOURCE, EDIT).real_picture()
+    with pytest.raises(EditError, match="real picture"), prompt_to_prompt(pipes("text"), edit):
+        pass
+
+
 def test_a_compiled_unet_is_refused(pipes):
     pipe = copy.copy(pipes())
     edit = align(pipe, SOURCE, EDIT)

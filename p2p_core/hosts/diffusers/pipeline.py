@@ -67,6 +67,10 @@ def prompt_to_prompt(pipe, edit: Edit, trajectory: str = "dual", keep_maps: bool
         raise EditError("trajectory", f"'{trajectory}' is not one of: {', '.join(TRAJECTORIES)}.")
     if not edit.variants:
         raise EditError("edit", "it has no edited prompt.", "Add one: align(pipe, source, edit) does.")
+    if edit.picture is not None:
+        raise EditError(
+            "edit", "it is one of a real picture, which is sampled in ComfyUI alone so far.", "Leave real_picture out."
+        )
     architecture, layers = architecture_of(pipe)
     run = PipelineRun(pipe, edit.on(architecture), architecture, trajectory, keep_maps)
     with ExitStack() as undo:
