@@ -101,7 +101,7 @@ def with_patch(name):
     ["NegPip", "NegPip by its option", "PerpNeg", "AnimateDiff", "AnimateDiff by its model", "IPAdapter Batch"],
 )
 def test_a_node_that_can_t_be_edited_with_is_refused_by_name(name):
-    with pytest.raises(EditError, match=f"^model: {name.split(' by ')[0]} is on it"):
+    with pytest.raises(EditError, match=f"^model: it has {name.split(' by ')[0]} on it"):
         EditGuider(with_patch(name), edit_of(), NEGATIVE, CFG)
 
 
