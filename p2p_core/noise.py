@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from copy import copy
 
 import torch
 from torch.overrides import TorchFunctionMode, _get_current_function_mode
@@ -77,6 +78,12 @@ class FreshNoise:
             torch.Generator().manual_seed((seed + int(one.float().view(torch.int32).sum())) % 2**63)
             for one in first.detach().cpu().contiguous()
         ]
+
+    def copy(self) -> FreshNoise:
+        """One that draws what this one would from here on; neither moves the other."""
+        twin = copy(self)
+        twin._generators = [torch.Generator().set_state(own.get_state()) for own in self._generators]
+        return twin
 
     def draw(self) -> torch.Tensor:
         """[batch, ...], float32 on the CPU."""

@@ -178,3 +178,17 @@ def test_steps_of_another_schedule_are_refused():
     guider, _ = guider_of(edit_of(), sigmas=sigmas())
     with pytest.raises(EditError, match=r"sigmas: the steps that are sampled.*are none of these"):
         sampled(guider, sigmas(5)[:3], small(), 3)
+
+
+def test_parts_of_a_real_picture_are_the_whole_and_the_last_may_be_sampled_again():
+    """With a new noise for every evaluation, which goes on where the part before had come to."""
+    levels, picture = sigmas(), {"samples": torch.randn(1, 4, 8, 8)}
+    edit = edit_of(SOURCE, EDITED[0]).schedule(EVERYTHING).real_picture()
+    whole, _ = sampled(guider_of(edit)[0], levels, picture, seed=3)
+    guider, _ = guider_of(edit, sigmas=levels)
+    first, second = SplitSigmas().execute(levels, 3).result
+    half, _ = sampled(guider, first, picture, seed=3)
+    for _ in range(2):
+        parts, _ = sampled(guider, second, half)
+        assert_same(parts["samples"], whole["samples"])
+        assert torch.equal(parts["samples"][:1], picture["samples"])

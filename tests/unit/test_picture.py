@@ -102,3 +102,11 @@ def test_released_steps_are_the_last(release, held):
 def test_what_is_out_of_range_is_named(wrong):
     with pytest.raises(EditError, match=f"^{next(iter(wrong))}: "):
         RealPicture(**wrong)
+
+
+def test_a_copy_goes_on_from_where_the_noise_is_and_moves_nothing():
+    noise = FreshNoise(torch.randn(2, 4, 3, 3), 7)
+    noise.draw()
+    copies = [noise.copy() for _ in range(2)]
+    expected = noise.draw()
+    assert all(torch.equal(twin.draw(), expected) for twin in copies)

@@ -149,7 +149,7 @@ class EditGuider(comfy.samplers.CFGGuider):
         batch = images_of(latent_image, self.latent_holds, len(self.edit.variants), part)
         size = tuple(latent_image.shape[-2:])
         if part is not None and part.ended > 0:
-            picture = part.picture
+            picture = part.picture and part.picture.as_now()
         else:
             picture = Picture.of(self.model_patcher, self.edit.picture, latent_image[:batch], noise[:batch], seed)
         predicted = picture and picture.predicted

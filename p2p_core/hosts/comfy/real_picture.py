@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -50,6 +50,10 @@ class Picture:
             )
         fresh = FreshNoise(noise, seed or 0) if how.noise == "fresh" else None
         return cls(latents, model.model.process_latent_in(latents), fresh)
+
+    def as_now(self) -> Picture:
+        """The same with noise of its own, which goes on from where it is: a part may be sampled again."""
+        return self if self.fresh is None else replace(self, fresh=self.fresh.copy())
 
     def where_asked(self, x: torch.Tensor, timestep: torch.Tensor, model_sampling, rows: Rows) -> torch.Tensor:
         """The latents [rows, ...] that the model is asked at: the picture's with a fresh noise."""
