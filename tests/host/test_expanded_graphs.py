@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from comfy_execution.graph import DynamicPrompt
@@ -77,7 +78,9 @@ def run(monkeypatch):
 
     def run(workflow, outputs):
         executor = PromptExecutor(Listener(), cache_args={"lru": 0, "ram": 0.0})
-        asyncio.run(executor.execute_async(workflow, "test", {}, outputs))
+        # On a thread, as on the server: a browser test before this one leaves its event loop running on the main one.
+        with ThreadPoolExecutor(1) as worker:
+            worker.submit(asyncio.run, executor.execute_async(workflow, "test", {}, outputs)).result()
         assert executor.success, executor.status_messages[-1]
 
     return run
