@@ -46,6 +46,7 @@ class Run:
 
     Attributes:
         called: whether the model has asked for its attention.
+        left_alone: why calls of it were left alone, as the host says it; each reason once.
         edited: whether any call of it was edited.
 
     Raises:
@@ -68,6 +69,7 @@ class Run:
         self.rows = Rows(len(edit.variants), batch, trajectory, recorded is not None)
         self.size = size
         self.called = False
+        self.left_alone: dict[str, None] = {}  # in the order in which they came
         self.edited = False
         self._recorded = recorded
         self._picture = picture if self.edit.picture is not None else None

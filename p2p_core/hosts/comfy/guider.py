@@ -21,7 +21,7 @@ from ...run import Run
 from ...step import step_of
 from .architecture import architecture_of
 from .conditioning import Conditioning, check, check_texts, is_own
-from .others import check_others, prompt_by_prompt
+from .others import check_others, check_reached, prompt_by_prompt
 from .parts import HandedOut, Part, belongs, check_falling, check_whole, images_of, note_of_part, note_of_pictures
 from .pictures import spread
 from .real_picture import Picture
@@ -243,14 +243,7 @@ class EditGuider(comfy.samplers.CFGGuider):
         run = session.run
         if not session.evaluations:  # no step was made
             return
-        if not run.called and any(map(run.concerns, self.architecture.layers)):
-            raise EditError(
-                "model",
-                "it was sampled without calling the edited attention, so nothing could be edited. This happens with "
-                "nodes that run the model outside of ComfyUI's own code or with a copy of the patches taken earlier, "
-                "such as TensorRT or Automatic CFG with attention modifiers.",
-                "Take them out.",
-            )
+        check_reached(run)
         if session.ends and (note := run.note()):
             logging.warning(note)
             self._tell(note)

@@ -154,7 +154,8 @@ class JointAttention:
 
         options = kwargs.get("transformer_options") or {}
         forward, asked = options.get(FORWARD), Asked.of(args, kwargs)
-        if reason(asked, forward) is not None:
+        if (why := reason(asked, forward)) is not None:
+            self.run.left_alone[why] = None
             return attend(*args, **kwargs)
         layer = self._layer(forward, options)
         forward.calls += 1

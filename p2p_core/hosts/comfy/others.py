@@ -9,6 +9,7 @@ import torch
 
 from ...errors import EditError
 from ...rows import Rows
+from ...run import Run
 
 _OVER_ALL_ROWS = {("nodes_mahiro", "mahiro_normd")}
 """Rules on predictions that take a mean over all pictures: file and name of the function."""
@@ -44,6 +45,26 @@ def check_others(model, conditionings: Iterable[list[list[Any]]]) -> None:
     for conditioning in conditionings:
         for _, entry in conditioning:
             _check_control(entry.get("control"))
+
+
+def check_reached(run: Run) -> None:
+    """Raise EditError where a run that has been sampled never saw attention that it may edit."""
+    if run.called or not any(map(run.concerns, run.architecture.layers)):
+        return
+    if run.left_alone:
+        raise EditError(
+            "model",
+            f"it was sampled, but each call of its attention had to be left alone: {'; '.join(run.left_alone)}.",
+            "Take out nodes that change what the model attends to. If there are none, its calls are not those of the "
+            f"{run.architecture.name} that prompt-to-prompt knows.",
+        )
+    raise EditError(
+        "model",
+        "it was sampled without calling the edited attention, so nothing could be edited. This happens with "
+        "nodes that run the model outside of ComfyUI's own code or with a copy of the patches taken earlier, "
+        "such as TensorRT or Automatic CFG with attention modifiers.",
+        "Take them out.",
+    )
 
 
 def _check_films(model) -> None:

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from prompt_to_prompt.p2p_core.hosts.comfy import load_demo
-
 from bench.judge.judge import Judge, load
 
 from .cases import Case
@@ -20,19 +18,28 @@ from .results import read
 
 
 @torch.inference_mode()
-def make(folder: Path, name: str, part: int, cases: Sequence[Case], methods: dict[str, Method]) -> None:
+def make(
+    folder: Path,
+    name: str,
+    part: int,
+    cases: Sequence[Case],
+    methods: dict[str, Method],
+    maker: Maker,
+    side_by_side: bool = False,
+) -> None:
     """Appends to `name`-`part`.jsonl what no file of that name has yet.
 
-    Settings of the pack are sampled side by side, which is faster, if `name` is "curves"; else one by one, which
-    tells their times.
+    Args:
+        side_by_side: settings of the pack are sampled together, which is faster; else one by one, which tells
+            their times.
     """
     done = {(row["edit"], row["method"]) for row in read(folder, name)}
-    judge, maker, began = load(), Maker(*load_demo()), time.monotonic()
+    judge, began = load(), time.monotonic()
     with (folder / f"{name}-{part}.jsonl").open("a") as file:
         for number, case in enumerate(cases, 1):
             missing = {m: how for m, how in methods.items() if (case.name, m) not in done}
             if missing:
-                made = _made(maker, judge, case, missing, side_by_side=name == "curves")
+                made = _made(maker, judge, case, missing, side_by_side)
                 file.writelines(json.dumps(row) + "\n" for row in made)
                 file.flush()
                 print(f"{number}/{len(cases)}  {time.monotonic() - began:5.0f} s  {case.name}", flush=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import comfy.samplers
 import torch
-from prompt_to_prompt.p2p_core.edit import Edit
+from prompt_to_prompt.p2p_core.edit import Edit, Reweight
 from prompt_to_prompt.p2p_core.hosts.comfy import EditGuider, encode
 from prompt_to_prompt.p2p_core.hosts.comfy.conditioning import stack
 from prompt_to_prompt.p2p_core.schedule import InjectSchedule, Window
@@ -15,7 +15,15 @@ from reference import cross_attention_control, hertz
 
 from .cases import Case
 
-STEPS, CFG, SAMPLER, SCHEDULER = 30, 5.0, "dpmpp_2m", "normal"
+
+@dataclass(frozen=True)
+class Sampling:
+    """How all pictures of a model are sampled."""
+
+    steps: int = 30
+    cfg: float = 5.0
+    sampler: str = "dpmpp_2m"
+    scheduler: str = "normal"
 
 
 @dataclass(frozen=True)
@@ -25,12 +33,14 @@ class Setting:
     Attributes:
         mode: of PromptPairAlign.
         blend: threshold of AttentionLocalBlend around the words that the edit is about; None for no such node.
+        new_words: weight of the words that take nothing from the source, while others do (ReFlex's is 4).
     """
 
     schedule: InjectSchedule = InjectSchedule()
     mode: str = "auto"
     blend: float | None = None
     trajectory: str = "dual"
+    new_words: float = 1.0
 
     def __call__(self, maker: Maker, case: Case) -> torch.Tensor:
         return maker.ours(case, [self])[0]
@@ -38,16 +48,17 @@ class Setting:
 
 def setting(cross: float = 0.8, within: float = 0.4, **more) -> Setting:
     """Windows from the start to `cross` and to `within`, of cross and of self-attention."""
-    of_setting = {name: more.pop(name) for name in ("mode", "blend", "trajectory") if name in more}
+    of_setting = {name: more.pop(name) for name in ("mode", "blend", "trajectory", "new_words") if name in more}
     return Setting(InjectSchedule(Window(0, cross, "cross"), Window(0, within, "self"), **more), **of_setting)
 
 
 class Maker:
     """Makes edits of the demo model; pictures are [3, 128, 128] in [0, 1]."""
 
-    def __init__(self, model, clip, vae):
-        self.model, self.clip, self.vae = model, clip, vae
-        self.sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), SCHEDULER, STEPS)
+    def __init__(self, model, clip, vae, sampling: Sampling = Sampling()):
+        self.model, self.clip, self.vae, self.sampling = model, clip, vae, sampling
+        of_model = model.get_model_object("model_sampling")
+        self.sigmas = comfy.samplers.calculate_sigmas(of_model, sampling.scheduler, sampling.steps)
 
     def source(self, case: Case) -> torch.Tensor:
         return self._pictures(self._plain(self.encode(case.source.caption), case.seed))[0]
@@ -59,7 +70,7 @@ class Maker:
             own = [i for i, setting in enumerate(settings) if setting.trajectory == trajectory]
             edits = [self.edit(case, settings[i]) for i in own]
             edit = replace(edits[0], variants=tuple(variant for edit in edits for variant in edit.variants))
-            guider = EditGuider(self.model, edit, self.encode(""), CFG, trajectory=trajectory)
+            guider = EditGuider(self.model, edit, self.encode(""), self.sampling.cfg, trajectory=trajectory)
             made.update(zip(own, self._pictures(self._sampled(guider, case.seed)[1:])))
         return [made[i] for i in range(len(settings))]
 
@@ -68,6 +79,11 @@ class Maker:
         edit = edit.add(encode(self.clip, case.edit.caption), setting.mode).schedule(setting.schedule)
         if case.scale is not None:
             edit = edit.reweight(case.word, case.scale)
+        if setting.new_words != 1:
+            (variant,) = edit.variants
+            new = tuple(i for i, taken in enumerate(variant.alignment.taken) if not taken)
+            weight = Reweight("new words", new, setting.new_words, setting.schedule.cross_window)
+            edit = replace(edit, variants=(replace(variant, reweights=(*variant.reweights, weight)),))
         if setting.blend is not None and case.thing != "place":
             words = [getattr(scene, case.thing) for scene in (case.source, case.edit)]
             edit = edit.local_blend(*words, threshold=setting.blend)
@@ -94,8 +110,8 @@ class Maker:
         else:
             mapper, own = hertz.refinement_mapper(source, edit, self._ids)
             control = hertz.refine(mapper[None], own[None].float())
-        alphas = hertz.time_alphas([edit], STEPS, {"default_": cross}, self._ids).float()
-        controller = hertz.Controller(STEPS, control, alphas, self_replace=(0.0, within), self_resolution=8)
+        alphas = hertz.time_alphas([edit], self.sampling.steps, {"default_": cross}, self._ids).float()
+        controller = hertz.Controller(self.sampling.steps, control, alphas, self_replace=(0.0, within), self_resolution=8)
         both = stack([self.encode(source), self.encode(edit)])
         return self._pictures(self._plain(both, case.seed, controller.patched(self.model), rows=2))[1]
 
@@ -106,7 +122,7 @@ class Maker:
         ids = [[token.id for token in prompt.tokens] for prompt in (source, edit)]
         control = cross_attention_control.Control(*ids, weights=weights)
         guider = cross_attention_control.Guider(
-            self.model, control, source.encoding, edit.encoding, self.encode(""), CFG
+            self.model, control, source.encoding, edit.encoding, self.encode(""), self.sampling.cfg
         )
         return self._pictures(self._sampled(guider, case.seed))[0]
 
@@ -119,13 +135,13 @@ class Maker:
     def _plain(self, positive, seed: int, model=None, rows: int = 1) -> torch.Tensor:
         guider = comfy.samplers.CFGGuider(model or self.model)
         guider.set_conds(positive, self.encode(""))
-        guider.set_cfg(CFG)
+        guider.set_cfg(self.sampling.cfg)
         return self._sampled(guider, seed, rows)
 
     def _sampled(self, guider, seed: int, rows: int = 1) -> torch.Tensor:
         """Latents of `rows` prompts from one noise."""
         noise = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(seed)).repeat(rows, 1, 1, 1)
-        sampler = comfy.samplers.sampler_object(SAMPLER)
+        sampler = comfy.samplers.sampler_object(self.sampling.sampler)
         return guider.sample(noise, torch.zeros_like(noise), sampler, self.sigmas, disable_pbar=True, seed=seed)
 
     def _pictures(self, latents: torch.Tensor) -> torch.Tensor:
