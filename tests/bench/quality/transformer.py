@@ -28,11 +28,9 @@ reflex = partial(setting, 0.4, 0.25, self_mode="map", mode="refine", new_words=4
 CURVES: dict[str, dict[str, Method]] = {
     "prompt alone": {"": Maker.no_injection},
     "layout": {f"{end}": layout(end) for end in WINDOWS},
-    "map": {f"{end}": whole_map(end, end) for end in WINDOWS},
-    "words alone": {f"{end}": whole_map(end, 0.0) for end in (0.4, 0.8)},
-    "structure alone": {f"{end}": whole_map(0.0, end) for end in (0.4, 0.8)},
-    "layout and blend": {"0.6": layout(0.6, blend=0.3)},
-    "[a:b:step]": {"0.2": partial(Maker.scheduled, switch=0.2)},
+    "map": {f"{end}": whole_map(end, end) for end in (0.4, 0.6, 0.8)},
+    "words alone": {"0.8": whole_map(0.8, 0.0)},
+    "structure alone": {"0.8": whole_map(0.0, 0.8)},
 }
 
 METHODS: dict[str, Method] = {}
