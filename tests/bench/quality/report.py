@@ -61,7 +61,8 @@ def summed_up(rows: list[dict], columns: Iterable[str] = COLUMNS) -> dict[str, d
 
 def _means(rows: Iterable[dict], columns: Iterable[str]) -> dict[str, float]:
     rows = list(rows)
-    return {name: round(mean(row[name] for row in rows), 5) for name in columns if name in rows[0]}
+    values = {name: [row[name] for row in rows if name in row] for name in columns}
+    return {name: round(mean(of), 5) for name, of in values.items() if of}
 
 
 def table(methods: dict[str, dict[str, float]], columns: Mapping[str, tuple[str, int]] = COLUMNS) -> str:
