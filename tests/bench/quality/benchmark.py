@@ -3,7 +3,8 @@
     make edits                                       every method of the table on 320 edits: an hour on one core
     make edits ARGS="--curves --per-kind 10"         success against preservation, as windows vary
     make edits ARGS="--part 1/2"                     half of them, for one of two processes; killed, it goes on
-    make edits ARGS="--transformer --curves"         the demo transformer
+    make edits ARGS="--real"                         both, of drawn pictures instead, whose true edit is known (real/)
+    make edits ARGS="--transformer"                  both, of the demo transformer (transformer.py)
     make edits ARGS="--report"                       the table and the plot of what has been made
 
 Edits are pairs of captions of the demo world, so the judge (tests/bench/judge) knows what should be seen. Pictures are
@@ -30,7 +31,8 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--per-kind", type=int, default=40, help="edits of each of the eight kinds")
     parser.add_argument("--curves", action="store_true", help="settings along their windows, on other captions")
-    parser.add_argument("--transformer", action="store_true", help="the demo transformer, and settings for it")
+    parser.add_argument("--real", action="store_true", help="edits of pictures that are given")
+    parser.add_argument("--transformer", action="store_true", help="edits by the demo transformer")
     parser.add_argument("--part", default="1/1", help="i/n: every n-th edit, from the i-th")
     parser.add_argument("--report", action="store_true", help="make nothing new")
     parser.add_argument("--folder", type=Path, default=RESULTS)
@@ -39,27 +41,36 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     given = arguments()
-    given.folder.mkdir(parents=True, exist_ok=True)
+    folder = given.folder / ("real" if given.real else "transformer" if given.transformer else "")
+    folder.mkdir(parents=True, exist_ok=True)
     inside_comfyui.put_comfyui_first()
     from comfy.cli_args import args
 
     args.use_pytorch_cross_attention = True
     inside_comfyui.load_pack(bootstrap.CHECKOUT)
-    from bench.quality import contenders, transformer
-    from bench.quality.cases import cases
-    from bench.quality.collect import make
-    from bench.quality.report import report
+    if given.real:
+        from bench.quality.real.collect import make
+        from bench.quality.real.contenders import CURVES, METHODS
+        from bench.quality.real.drawings import drawable as cases
+        from bench.quality.real.report import report
+    elif given.transformer:
+        from bench.quality.cases import cases
+        from bench.quality.transformer import CURVES, METHODS, make, report
+    else:
+        from bench.quality.cases import cases
+        from bench.quality.collect import make
+        from bench.quality.contenders import CURVES, METHODS
+        from bench.quality.report import report
 
-    of = transformer if given.transformer else contenders
     part, parts = map(int, given.part.split("/"))
-    name = ("transformer_" if given.transformer else "") + ("curves" if given.curves else "methods")
-    methods, wanted = of.METHODS, cases(given.per_kind, first=OTHERS if given.curves else 0)
     if given.curves:
-        methods = {f"{curve} {end}".strip(): how for curve, ends in of.CURVES.items() for end, how in ends.items()}
+        name, wanted = "curves", cases(given.per_kind, first=OTHERS)
+        methods = {f"{curve} {end}".strip(): how for curve, of in CURVES.items() for end, how in of.items()}
+    else:
+        name, wanted, methods = "methods", cases(given.per_kind), METHODS
     if not given.report:
-        wanted = sorted(wanted, key=lambda case: case.seed)[part - 1 :: parts]  # all kinds, wherever it is cut
-        make(given.folder, name, part, wanted, methods, of.maker(), side_by_side=given.curves or given.transformer)
-    report(given.folder)
+        make(folder, name, part, wanted[part - 1 :: parts], methods)
+    report(folder)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from prompt_to_prompt.p2p_core.hosts.comfy import load_demo
 from bench.judge.judge import Judge, load
 
 from .cases import Case
@@ -24,17 +25,19 @@ def make(
     part: int,
     cases: Sequence[Case],
     methods: dict[str, Method],
-    maker: Maker,
-    side_by_side: bool = False,
+    maker: Maker | None = None,
 ) -> None:
     """Appends to `name`-`part`.jsonl what no file of that name has yet.
 
+    Settings of the pack are sampled side by side, which is faster, if `name` is "curves" or the maker is given; else
+    one by one, which tells their times.
+
     Args:
-        side_by_side: settings of the pack are sampled together, which is faster; else one by one, which tells
-            their times.
+        maker: of the demo's UNet by itself.
     """
     done = {(row["edit"], row["method"]) for row in read(folder, name)}
     judge, began = load(), time.monotonic()
+    side_by_side, maker = name == "curves" or maker is not None, maker or Maker(*load_demo())
     with (folder / f"{name}-{part}.jsonl").open("a") as file:
         for number, case in enumerate(cases, 1):
             missing = {m: how for m, how in methods.items() if (case.name, m) not in done}

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-from prompt_to_prompt.p2p_core.hosts.comfy import load_demo
 from prompt_to_prompt.p2p_core.layers import parse_blocks
 
 from .cases import Case
@@ -14,10 +13,6 @@ from .methods import Maker, Setting, setting
 
 Method = Callable[[Maker, Case], torch.Tensor]
 """A Setting of the pack's nodes, or a function of its own."""
-
-
-def maker() -> Maker:
-    return Maker(*load_demo())
 
 
 def switched(at: float) -> Method:

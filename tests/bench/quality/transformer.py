@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 
 from prompt_to_prompt.p2p_core.hosts.comfy import load_demo
 from prompt_to_prompt.p2p_core.layers import parse_blocks
 
+from . import collect
+from .cases import Case
 from .contenders import Method
 from .methods import Maker, Sampling, setting
 
@@ -16,6 +20,11 @@ MIDDLE = parse_blocks("single:0-3")  # blocks 13 to 44 of Flux's 57, as a share 
 
 def maker() -> Maker:
     return Maker(*load_demo("transformer"), Sampling(25, 4.0, "euler", "simple"))
+
+
+def make(folder: Path, name: str, part: int, cases: Sequence[Case], methods: dict[str, Method]) -> None:
+    """See collect.make. Cases come seed by seed, so that there are some of all kinds wherever it is cut."""
+    collect.make(folder, name, part, sorted(cases, key=lambda case: case.seed), methods, maker())
 
 
 layout = partial(setting, 0.0, self_mode="layout")
