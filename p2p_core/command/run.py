@@ -42,8 +42,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run(options: argparse.Namespace) -> None:
     from ..hosts.diffusers.loading import generator, sampled_by
-    from ..hosts.diffusers.pipeline import align, prompt_to_prompt
     from ..hosts.diffusers.networks import network_of
+    from ..hosts.diffusers.pipeline import align, prompt_to_prompt
 
     photograph = options.image and opened(options.image)
     pipe = load(options)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from prompt_to_prompt.p2p_core.hosts.comfy import load_demo
+
 from bench.judge.judge import Judge, load
 
 from .cases import Case
@@ -49,12 +50,14 @@ def make(
 
 
 def _made(maker: Maker, judge: Judge, case: Case, methods: dict[str, Method], side_by_side: bool) -> list[dict]:
-    source, of_source = _timed(maker.source, case)
     pictures: dict[str, torch.Tensor] = {}
     seconds: dict[str, dict] = {}
-    if side_by_side:
-        settings = {name: method for name, method in methods.items() if isinstance(method, Setting)}
-        pictures = dict(zip(settings, maker.ours(case, list(settings.values()))))
+    settings = {name: method for name, method in methods.items() if isinstance(method, Setting)}
+    if side_by_side and settings:
+        (source, made), of_source = maker.with_source(case, list(settings.values())), 0.0
+        pictures = dict(zip(settings, made))
+    else:
+        source, of_source = _timed(maker.source, case)
     for name, method in methods.items():
         if name not in pictures:
             pictures[name], spent = _timed(method, maker, case)

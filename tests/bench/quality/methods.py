@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import comfy.samplers
 import torch
-from prompt_to_prompt.p2p_core.edit import Edit, Reweight
+from prompt_to_prompt.p2p_core.edit import Edit
 from prompt_to_prompt.p2p_core.hosts.comfy import EditGuider, encode
 from prompt_to_prompt.p2p_core.hosts.comfy.conditioning import stack
 from prompt_to_prompt.p2p_core.schedule import InjectSchedule, Window
@@ -33,14 +33,14 @@ class Setting:
     Attributes:
         mode: of PromptPairAlign.
         blend: threshold of AttentionLocalBlend around the words that the edit is about; None for no such node.
-        new_words: weight of the words that take nothing from the source, while others do (ReFlex's is 4).
+        colours: the setting in its place where a colour is swapped; None for the same.
     """
 
     schedule: InjectSchedule = InjectSchedule()
     mode: str = "auto"
     blend: float | None = None
     trajectory: str = "dual"
-    new_words: float = 1.0
+    colours: Setting | None = None
 
     def __call__(self, maker: Maker, case: Case) -> torch.Tensor:
         return maker.ours(case, [self])[0]
@@ -48,7 +48,7 @@ class Setting:
 
 def setting(cross: float = 0.8, within: float = 0.4, **more) -> Setting:
     """Windows from the start to `cross` and to `within`, of cross and of self-attention."""
-    of_setting = {name: more.pop(name) for name in ("mode", "blend", "trajectory", "new_words") if name in more}
+    of_setting = {name: more.pop(name) for name in ("mode", "blend", "trajectory", "colours") if name in more}
     return Setting(InjectSchedule(Window(0, cross, "cross"), Window(0, within, "self"), **more), **of_setting)
 
 
@@ -64,26 +64,27 @@ class Maker:
         return self._pictures(self._plain(self.encode(case.source.caption), case.seed))[0]
 
     def ours(self, case: Case, settings: Sequence[Setting]) -> list[torch.Tensor]:
-        """A picture a setting; all of one trajectory are sampled side by side, with one source."""
+        """A picture a setting; see with_source."""
+        return self.with_source(case, settings)[1]
+
+    def with_source(self, case: Case, settings: Sequence[Setting]) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """The source, and a picture a setting; all of one trajectory are sampled side by side."""
         made: dict[int, torch.Tensor] = {}
         for trajectory in dict.fromkeys(setting.trajectory for setting in settings):
             own = [i for i, setting in enumerate(settings) if setting.trajectory == trajectory]
             edits = [self.edit(case, settings[i]) for i in own]
             edit = replace(edits[0], variants=tuple(variant for edit in edits for variant in edit.variants))
             guider = EditGuider(self.model, edit, self.encode(""), self.sampling.cfg, trajectory=trajectory)
-            made.update(zip(own, self._pictures(self._sampled(guider, case.seed)[1:])))
-        return [made[i] for i in range(len(settings))]
+            source, *edited = self._pictures(self._sampled(guider, case.seed))
+            made.update(zip(own, edited))
+        return source, [made[i] for i in range(len(settings))]
 
     def edit(self, case: Case, setting: Setting) -> Edit:
+        setting = setting.colours if setting.colours and case.kind == "swap colour" else setting
         edit = Edit(encode(self.clip, case.source.caption))
         edit = edit.add(encode(self.clip, case.edit.caption), setting.mode).schedule(setting.schedule)
         if case.scale is not None:
             edit = edit.reweight(case.word, case.scale)
-        if setting.new_words != 1:
-            (variant,) = edit.variants
-            new = tuple(i for i, taken in enumerate(variant.alignment.taken) if not taken)
-            weight = Reweight("new words", new, setting.new_words, setting.schedule.cross_window)
-            edit = replace(edit, variants=(replace(variant, reweights=(*variant.reweights, weight)),))
         if setting.blend is not None and case.thing != "place":
             words = [getattr(scene, case.thing) for scene in (case.source, case.edit)]
             edit = edit.local_blend(*words, threshold=setting.blend)
@@ -111,7 +112,8 @@ class Maker:
             mapper, own = hertz.refinement_mapper(source, edit, self._ids)
             control = hertz.refine(mapper[None], own[None].float())
         alphas = hertz.time_alphas([edit], self.sampling.steps, {"default_": cross}, self._ids).float()
-        controller = hertz.Controller(self.sampling.steps, control, alphas, self_replace=(0.0, within), self_resolution=8)
+        windows = {"self_replace": (0.0, within), "self_resolution": 8}
+        controller = hertz.Controller(self.sampling.steps, control, alphas, **windows)
         both = stack([self.encode(source), self.encode(edit)])
         return self._pictures(self._plain(both, case.seed, controller.patched(self.model), rows=2))[1]
 
