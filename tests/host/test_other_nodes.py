@@ -30,6 +30,98 @@ def test_mahiro_sees_each_prompt_s_pictures_alone(batch, trajectory):
     assert (latents[:batch] - plain(edit.source.encoding, **few)).abs().max() > 1e-3, "Mahiro does something"
 
 
+def mean_of_all(args):
+    return args["denoised"] - args["denoised"].mean()
+
+
+def most_of_all(args):
+    return args["denoised"] / args["denoised"].abs().amax()
+
+
+def by_its_number(args):
+    """As SVD's guidance, which takes the rows for frames."""
+    scale = torch.linspace(1.0, 2.0, len(args["cond"])).reshape(-1, 1, 1, 1)
+    return args["uncond"] + scale * (args["cond"] - args["uncond"])
+
+
+def one_scale_for_all(args):
+    cond, uncond = args["conds_out"]
+    return [cond * (uncond.std(unbiased=False) / cond.std(unbiased=False)), uncond]
+
+
+def with_a_mean_that_it_remembers():
+    remembered = 0
+
+    def post_cfg(args):
+        nonlocal remembered
+        remembered = 0.5 * remembered + args["denoised"]
+        return args["denoised"] - 0.1 * remembered.mean()
+
+    return post_cfg
+
+
+class Remembering:
+    """A rule that is an object with a memory, and begins to take a mean at the second evaluation."""
+
+    def __init__(self):
+        self.seen = []
+
+    def __call__(self, args):
+        self.seen.append(args["denoised"])
+        return args["denoised"] if len(self.seen) < 2 else args["denoised"] - self.seen[-2].mean()
+
+
+OVER_ALL_ROWS = {
+    "a mean": ("post", lambda: mean_of_all),
+    "the strongest": ("post", lambda: most_of_all),
+    "a scale for each row": ("", lambda: by_its_number),
+    "one scale for all": ("pre", lambda: one_scale_for_all),
+    "a mean that it remembers": ("post", with_a_mean_that_it_remembers),
+    "a mean from the second step on": ("post", Remembering),
+    "a mean, by a method": ("post", lambda: Remembering().__call__),
+}
+
+
+def with_rule(place, rule):
+    model = small_model("sd1").clone()
+    name = "_".join(filter(None, ("set_model_sampler", place, "cfg_function")))
+    getattr(model, name)(rule)
+    return model
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("rule", OVER_ALL_ROWS)
+def test_a_rule_that_takes_all_rows_together_sees_each_prompt_s_pictures_alone(rule, batch):
+    place, make = OVER_ALL_ROWS[rule]
+    few = {"image": latent(batch, 8, 8), "sampled": sampling(steps=3)}
+    edit = edit_of("a cat on a car", "a big dog on a car").schedule(NOTHING)
+    latents, _ = run(edit, with_rule(place, make()), **few)
+    for i, prompt in enumerate((edit.source, edit.variants[0].prompt)):
+        assert_same(latents[i * batch :][:batch], plain(prompt.encoding, with_rule(place, make()), **few))
+
+
+def test_a_rule_draws_the_noise_that_it_would_draw_without_an_edit():
+    def noisy(args):
+        return args["denoised"] + 0.01 * torch.randn(args["denoised"].shape[1:])
+
+    edit, model = edit_of().schedule(NOTHING), with_rule("post", noisy)
+    torch.manual_seed(1)
+    alone = plain(edit.source.encoding, model, **FEW)
+    torch.manual_seed(1)
+    assert_same(run(edit, model, **FEW)[0][:1], alone)
+
+
+def test_a_rule_that_asks_the_model_asks_it_no_more_often_than_without_an_edit():
+    passes = []
+
+    def asking(args):
+        passes.append(args["model"].apply_model)
+        return args["denoised"]
+
+    run(edit_of(), with_rule("post", asking), **FEW)
+    assert len(passes) == FEW["sampled"].steps
+
+
 def hooked(edit, strengths, names=("a", "b")):
     """Source and edited conditioning, each with hooks that were made for it."""
 

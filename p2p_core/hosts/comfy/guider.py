@@ -19,9 +19,10 @@ from ...noise import SharedNoise
 from ...predictions import with_guided_source
 from ...run import Run
 from ...step import step_of
+from .apart import prompt_by_prompt
 from .architecture import architecture_of
 from .conditioning import Conditioning, check, check_texts, is_own
-from .others import check_others, prompt_by_prompt
+from .others import check_others
 from .parts import HandedOut, Part, belongs, check_falling, check_whole, images_of, note_of_part, note_of_pictures
 from .pictures import spread
 from .real_picture import Picture

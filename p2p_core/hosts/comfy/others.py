@@ -1,17 +1,14 @@
-"""What is known of single other nodes: those that an edit gets along with if it helps them, and those it can't."""
+"""What is known of single other nodes that an edit can't get along with."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 
 from ...errors import EditError
-from ...rows import Rows
 
-_OVER_ALL_ROWS = {("nodes_mahiro", "mahiro_normd")}
-"""Rules on predictions that take a mean over all pictures: file and name of the function."""
 _NEGATIVES = "A word's weight below 0 does what it is for: AttentionReweight with a scale of -2 or less."
 
 
@@ -92,27 +89,3 @@ def _is(function: Callable, known: tuple[str, str]) -> bool:
 def _name_of(patch: Any) -> str:
     own = patch if hasattr(patch, "__qualname__") else type(patch)
     return f"{own.__module__}.{own.__qualname__}"
-
-
-def prompt_by_prompt(model, rows: Rows) -> None:
-    """Have the rules on predictions of `model`, a private clone, that look at all rows look at each prompt's."""
-    rules = model.model_options.get("sampler_post_cfg_function", [])
-    if any(_is(rule, known) for rule in rules for known in _OVER_ALL_ROWS):
-        model.model_options["sampler_post_cfg_function"] = [
-            _of_each(rule, rows) if any(_is(rule, known) for known in _OVER_ALL_ROWS) else rule for rule in rules
-        ]
-
-
-def _of_each(rule: Callable[[dict], torch.Tensor], rows: Rows) -> Callable[[dict], torch.Tensor]:
-    def of_each(args: dict) -> torch.Tensor:
-        return torch.cat([rule(some) for some in _each(args, rows)])
-
-    return of_each
-
-
-def _each(args: dict, rows: Rows) -> Iterator[dict]:
-    for place in range(rows.prompts):
-        yield {
-            name: value[rows.of(place)] if isinstance(value, torch.Tensor) and len(value) == len(rows) else value
-            for name, value in args.items()
-        }
