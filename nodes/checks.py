@@ -87,7 +87,7 @@ def _is_written(value) -> bool:
 
 
 def check_pictures(name: str, images: torch.Tensor, maps: AttentionMaps) -> None:
-    """Raise EditError where an input's pictures [n, height, width, channels] can't be those of a run with these maps."""
+    """Raise EditError where pictures [n, height, width, channels] can't be of the run that made these maps."""
     batch, (height, width) = maps.batch, images.shape[1:3]
     edited = batch * len(maps.variants)
     if abs(height / width * maps.size[1] / maps.size[0] - 1) > 16 / min(maps.size):  # more than latents round
