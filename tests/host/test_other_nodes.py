@@ -5,12 +5,13 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import comfy.hooks
+import comfy.ldm.modules.attention as attention
 import pytest
 import torch
 from comfy_extras.nodes_mahiro import Mahiro
 from comfy_extras.nodes_perpneg import PerpNeg
 from prompt_to_prompt.p2p_core.errors import EditError
-from prompt_to_prompt.p2p_core.hosts.comfy import EditGuider
+from prompt_to_prompt.p2p_core.hosts.comfy import EditGuider, attention_layers
 
 from support.sampling import CFG, NOTHING, assert_same, latent, plain, run, sampling
 from support.small_models import NEGATIVE, edit_of, small_model
@@ -162,13 +163,48 @@ def negpip_attn(q, k, v, extra_options):
 
 
 class Adapter:
-    """As IPAdapter's patch: settings for each adapter in a list."""
+    """As IPAdapter's patch: what it has for each picture is sized to a batch by repeating the last."""
 
-    def __init__(self, count, unfold):
-        self.kwargs = [{"cond": torch.zeros(count, 4, 8), "unfold_batch": unfold}]
+    def __init__(self, **settings):
+        self.kwargs = [{"ipadapter": None, "weight": 1.0, "mask": None, "unfold_batch": True, **settings}]
 
     def __call__(self, q, k, v, extra_options, **_):
-        raise AssertionError("refused before")
+        out = attention.optimized_attention(q, k, v, extra_options["n_heads"])
+        batch = len(q) // len(extra_options["cond_or_uncond"])
+        for settings in self.kwargs:
+            for name in ("cond", "weight", "mask"):
+                value = settings[name]
+                if isinstance(value, torch.Tensor):
+                    value = torch.cat([value, value[-1:].repeat(batch, 1, 1)])[:batch].repeat(len(q) // batch, 1, 1)
+                    out = out + 0.3 * value
+        return out
+
+
+OF_EACH_PICTURE = {
+    "references": {"cond": torch.randn(2, 1, 1)},
+    "weights": {"cond": torch.ones(1, 1, 1), "weight": torch.tensor([0.5, 2.0]).reshape(2, 1, 1)},
+    "masks": {"cond": torch.ones(1, 1, 1), "mask": torch.tensor([1.0, 0.0]).reshape(2, 1, 1)},
+}
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3])
+@pytest.mark.parametrize("trajectory", ["dual", "shared"])
+@pytest.mark.parametrize("what", OF_EACH_PICTURE)
+def test_ipadapter_gives_each_picture_its_own_in_the_source_and_in_every_edit(what, trajectory, batch):
+    def with_adapter():
+        model, patch = small_model("sd1").clone(), Adapter(**OF_EACH_PICTURE[what])
+        for layer in attention_layers(model):
+            if layer.kind == "cross":
+                model.set_model_attn2_replace(patch, layer.block, layer.number)
+        return model, patch
+
+    few = {"image": latent(batch, 8, 8), "sampled": sampling(steps=2)}
+    edit = edit_of("a cat on a car", "a big dog on a car", "a cat on a blue bus").schedule(NOTHING)
+    model, patch = with_adapter()
+    latents, _ = run(edit, model, trajectory=trajectory, **few)
+    for place, prompt in enumerate((edit.source, *(variant.prompt for variant in edit.variants))):
+        assert_same(latents[place * batch :][:batch], plain(prompt.encoding, model, **few))
+    assert all(len(patch.kwargs[0][name]) <= 2 for name in OF_EACH_PICTURE[what]), "the model's own patch is as it was"
 
 
 def with_patch(name):
@@ -183,24 +219,16 @@ def with_patch(name):
         model.set_attachments("ADE_params", SimpleNamespace())
     if name == "AnimateDiff by its model":
         model.set_additional_models("ADE_motion", [])
-    if name == "IPAdapter Batch":
-        model.set_model_patch_replace(Adapter(2, True), "attn2", "middle", 0)
     return model
 
 
 @pytest.mark.parametrize(
     "name",
-    ["NegPip", "NegPip by its option", "PerpNeg", "AnimateDiff", "AnimateDiff by its model", "IPAdapter Batch"],
+    ["NegPip", "NegPip by its option", "PerpNeg", "AnimateDiff", "AnimateDiff by its model"],
 )
 def test_a_node_that_can_t_be_edited_with_is_refused_by_name(name):
     with pytest.raises(EditError, match=f"^model: it has {name.split(' by ')[0]} on it"):
         EditGuider(with_patch(name), edit_of(), NEGATIVE, CFG)
-
-
-def test_ipadapter_with_one_reference_is_not_refused():
-    model = small_model("sd1").clone()
-    model.set_model_patch_replace(Adapter(1, True), "attn2", "middle", 0)
-    EditGuider(model, edit_of(), NEGATIVE, CFG)
 
 
 @pytest.mark.parametrize("place", ["source", "edited", "negative"])

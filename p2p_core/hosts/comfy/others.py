@@ -1,13 +1,16 @@
-"""What is known of single other nodes that an edit can't get along with."""
+"""What is known of single other nodes: those that an edit gets along with if it helps them, and those it can't."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 
 from ...errors import EditError
+from ...rows import Rows
+from .pictures import filled
 
 _NEGATIVES = "A word's weight below 0 does what it is for: AttentionReweight with a scale of -2 or less."
 
@@ -37,7 +40,6 @@ def check_others(model, conditionings: Iterable[list[list[Any]]]) -> None:
             "Take it out.",
         )
     _check_films(model)
-    _check_adapters(options["transformer_options"].get("patches_replace", {}))
     for conditioning in conditionings:
         for _, entry in conditioning:
             _check_control(entry.get("control"))
@@ -52,20 +54,6 @@ def _check_films(model) -> None:
             "frames of it.",
             "Take it out; an edit is made of pictures, each by itself.",
         )
-
-
-def _check_adapters(replaced: dict[str, dict]) -> None:
-    for of_kind in replaced.values():
-        for patch in of_kind.values():
-            for settings in getattr(patch, "kwargs", None) or []:
-                images = settings.get("cond") if isinstance(settings, dict) else None
-                if isinstance(images, torch.Tensor) and settings.get("unfold_batch") and len(images) > 1:
-                    raise EditError(
-                        "model",
-                        "it has IPAdapter Batch on it, which gives each picture of a batch a reference of its own: "
-                        "source and edits would have different ones.",
-                        "Use IPAdapter with references for all pictures together, and sample picture after picture.",
-                    )
 
 
 def _check_control(control: Any) -> None:
@@ -89,3 +77,28 @@ def _is(function: Callable, known: tuple[str, str]) -> bool:
 def _name_of(patch: Any) -> str:
     own = patch if hasattr(patch, "__qualname__") else type(patch)
     return f"{own.__module__}.{own.__qualname__}"
+
+
+def adapters_of_each_picture(model, rows: Rows) -> None:
+    """Have IPAdapter's patches on `model`, a private clone, lay out as `rows` do what they have for each picture.
+
+    They have references, weights and masks, and size each to the batch by repeating the last.
+    """
+    for patches in model.model_options["transformer_options"].get("patches_replace", {}).values():
+        for place, patch in patches.items():
+            adapters = getattr(patch, "kwargs", None)
+            if isinstance(adapters, list) and all(isinstance(one, dict) and "ipadapter" in one for one in adapters):
+                patches[place] = own = copy.copy(patch)
+                own.kwargs = [_of_each_picture(one, rows) for one in adapters]
+                own.multigpu_kwargs = {}
+
+
+def _of_each_picture(adapter: dict[str, Any], rows: Rows) -> dict[str, Any]:
+    def laid(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: laid(item) for key, item in value.items()}
+        several = isinstance(value, torch.Tensor) and value.ndim and len(value) > 1
+        return rows.tile(filled(value, rows.batch)) if several else value
+
+    own = ("weight", "mask", *(("cond", "cond_alt", "uncond") if adapter.get("unfold_batch") else ()))
+    return {key: laid(value) if key in own else value for key, value in adapter.items()}
