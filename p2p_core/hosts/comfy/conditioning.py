@@ -25,27 +25,28 @@ LABELS = {"prompt"}
 """Options that only say what was encoded, for people to read: prompt-control notes the prompt."""
 
 
-def tile(embeddings: torch.Tensor, length: int) -> torch.Tensor:
-    """[rows, tokens, width] repeated to `length` tokens."""
-    return embeddings.repeat(1, length // embeddings.shape[1], 1)
+def tile(prompts: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """[rows, tokens, width] of each, repeated to the least common length, as the host does between chunks for UNets."""
+    length = math.lcm(*(embeddings.shape[1] for embeddings in prompts))
+    return [embeddings.repeat(1, length // embeddings.shape[1], 1) for embeddings in prompts]
 
 
-def pad(embeddings: torch.Tensor, length: int) -> torch.Tensor:
-    """[rows, tokens, width] with zeros up to `length` tokens."""
-    return torch.nn.functional.pad(embeddings, (0, 0, 0, length - embeddings.shape[1]))
+def pad(prompts: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """[rows, tokens, width] of each, with zeros up to the longest's length."""
+    length = max(embeddings.shape[1] for embeddings in prompts)
+    return [torch.nn.functional.pad(embeddings, (0, 0, 0, length - embeddings.shape[1])) for embeddings in prompts]
 
 
 def stack(
     conditionings: Sequence[Conditioning],
     join: Callable = torch.cat,
-    lengthen: Callable[[torch.Tensor, int], torch.Tensor] = tile,
+    lengthen: Callable[[Sequence[torch.Tensor]], list[torch.Tensor]] = tile,
 ) -> Conditioning:
     """Several conditionings as one with a row for each of theirs, entry by entry.
 
     Args:
         join: how the rows are put together, from a list of [rows, ...]; also for pooled outputs.
-        lengthen: what is done to shorter prompts. Tiled to the least common length, as the host does between
-            chunks for UNets, or anything else that takes them to the longest's.
+        lengthen: makes prompts equally long.
 
     Raises:
         EditError: they differ in the number of entries, or in anything but text.
@@ -77,11 +78,17 @@ def _stack_entries(entries: Sequence[list[Any]], join: Callable, lengthen: Calla
             f"they come from different text encoders (widths {_listed(widths)}).",
             "Encode both with the CLIP that is connected to PromptPairAlign.",
         )
-    lengths = [tensor.shape[1] for tensor in embeddings]
-    length = math.lcm(*lengths) if lengthen is tile else max(lengths)
-    joined = join([lengthen(tensor, length) for tensor in embeddings])
-    options = [entry[1] for entry in entries]
+    joined = join(lengthen(embeddings))
+    options = _unmasked([entry[1] for entry in entries])
     return [joined, {key: _stack_option(key, options, join) for key in dict.fromkeys(k for o in options for k in o)}]
+
+
+def _unmasked(options: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Without masks of prompts of different lengths that hide nothing: the run hides what makes them equally long."""
+    masks = [one.get("attention_mask") for one in options]
+    if all(same(masks[0], mask) for mask in masks) or not all(mask is None or mask.all() for mask in masks):
+        return options
+    return [{key: value for key, value in one.items() if key != "attention_mask"} for one in options]
 
 
 def _stack_option(key: str, options: Sequence[dict[str, Any]], join: Callable) -> Any:
@@ -145,8 +152,7 @@ def is_own(edit: Edit, source: torch.Tensor, edited: torch.Tensor) -> bool:
     """
     if any(not torch.equal(source[0], row) for row in edited):
         return True
-    length = len(edit.source)
-    return any(torch.equal(source[:, :length], own[0].to(source)) for own in edit.source.encoding)
+    return any(_is(source[0], own[0][0]) for own in edit.source.encoding)
 
 
 def check_texts(edit: Edit, source: Conditioning, edited: Conditioning) -> str | None:
@@ -193,13 +199,22 @@ def _equal(a: Conditioning, b: Conditioning) -> bool:
 
 def _holds(conditioning: Conditioning, own: Conditioning, row: int) -> bool:
     """Whether a row of any entry is a prompt's own encoding, tiled or not."""
-    for embeddings, _ in conditioning:
-        for text, _ in own:
-            text = text.to(embeddings)
-            repeats = embeddings.shape[1] // text.shape[1]
-            if torch.equal(embeddings[row : row + 1], text.repeat(1, repeats, 1)):
-                return True
-    return False
+    return any(_is(embeddings[row], text[0]) for embeddings, _ in conditioning for text, _ in own)
+
+
+def _is(embeddings: torch.Tensor, text: torch.Tensor) -> bool:
+    """Whether [tokens, width] are a prompt's encoding [n, width]: as it came, tiled, or with zeros around it."""
+    text, repeats = text.to(embeddings), embeddings.shape[0] // text.shape[0]
+    if torch.equal(embeddings, text.repeat(repeats, 1)):
+        return True
+    (a, b), (start, stop) = written(embeddings), written(text)
+    return torch.equal(embeddings[a:b], text[start:stop])
+
+
+def written(prompt: torch.Tensor) -> tuple[int, int]:
+    """Where an encoding [tokens, width] begins and ends within zeros."""
+    places = prompt.any(-1).nonzero()[:, 0]
+    return (int(places[0]), int(places[-1]) + 1) if len(places) else (0, len(prompt))
 
 
 def check(edit: Edit, source: Conditioning, edited: Conditioning, negative: Conditioning, architecture) -> None:

@@ -1,13 +1,16 @@
 """The transformers that can be edited, a row each: what their modules and calls look like in ComfyUI.
 
-All of them attend to text and image in one softmax, ask for it by `optimized_attention`, and give it their
-`transformer_options`. A model of another class needs a row of its own, and a look at its calls.
+All of them ask for attention by `optimized_attention` and give it their `transformer_options`. A model of another class
+needs a row of its own, and a look at its calls; tests/README.md says how one is added.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
+
+TEXT, IMAGE, REFERENCES, FILLING = "text", "image", "references", "filling"
+"""What keys are of: the prompt, the picture, pictures that it refers to, and learned tokens after the picture."""
 
 
 @dataclass(frozen=True)
@@ -27,35 +30,69 @@ class Blend:
 
 @dataclass(frozen=True)
 class JointModel:
-    """A kind of transformer.
+    """A kind of transformer. Paths are those of attributes of the network, "blocks.0.attn.heads".
 
     Attributes:
         name: what people call it.
         model, network: the classes of ComfyUI's model and of its diffusion_model.
-        blocks: (name of the blocks here, the network's list of them), in the order in which they run.
-        context, pooled: the network's first layers for the prompt's tokens, and for the prompt as a whole.
+        having: an attribute that the network has to have, and not None, to be of this kind.
+        blocks: (name of the blocks here, path to the network's list of them), in the order in which they run. Names are
+            those that ComfyUI gives them in transformer_options, if it does.
+        heads, width: paths to the number of heads and to the channels of all of them.
+        patch: positions of the latent per token, to each side, or the path to it.
+        context, pooled: paths to the first layers for the prompt's tokens, and for the prompt as a whole.
         prompt_length: positions of an ordinary prompt.
-        text_first: whether the keys of the text come before those of the image.
+        attentions: what the attentions of a block attend to, in the order in which it asks for them.
+        order: what the keys of joint attention are of, in their order.
         pad: where a shorter prompt can be filled up and the filling hidden without moving what is the picture's;
             `none` if nowhere.
+        registers: learned tokens that the network puts before the prompt.
+        least: the network fills a shorter prompt up to so many positions, in front of it, with zeros.
+        multiple: the path to a number to a multiple of which the network fills prompt and picture up with learned
+            tokens.
+        embedder, filling: paths to the layer that embeds the prompt's tokens, and to that learned token.
+        refiners: the path to a list of blocks that attend to the prompt alone, before all others.
+        beside: (the option, the argument) in which more of the prompt's positions come, which follow those of the
+            context, twice.
+        adapter: the method that makes the prompt's positions of embeddings and T5's tokens.
         blends: see Blend; in a network that is none of these the middle third of all blocks is taken.
+        since: the first ComfyUI with it.
+        words: what its text encoders are, and what their prompts can't have, for people to read.
     """
 
     name: str
     model: str
     network: str
     blocks: tuple[tuple[str, str], ...]
-    context: str
-    pooled: str
     prompt_length: int
-    text_first: bool = True
-    pad: Literal["right", "none"] = "right"
+    since: str
+    words: str
+    having: str = ""
+    heads: str = "num_heads"
+    width: str = "hidden_size"
+    patch: str | int = "patch_size"
+    context: str = "txt_in"
+    pooled: str = ""
+    attentions: tuple[tuple[str, ...], ...] = ((TEXT, IMAGE),)
+    order: tuple[str, ...] = (TEXT, IMAGE, REFERENCES)
+    pad: Literal["right", "left", "none"] = "right"
+    registers: int = 0
+    least: int = 0
+    multiple: str = ""
+    embedder: str = ""
+    filling: str = ""
+    refiners: str = ""
+    beside: tuple[str, str] | None = None
+    adapter: str = ""
     blends: tuple[Blend, ...] = ()
 
 
 def _named(block: str, *numbers: int) -> tuple[str, ...]:
     return tuple(f"{block}:{number}" for number in numbers)
 
+
+_DOUBLE_AND_SINGLE = (("double", "double_blocks"), ("single", "single_blocks"))
+_NO_WEIGHTS = "no weights as in (word:1.2)"
 
 MODELS = (
     JointModel(
@@ -65,22 +102,50 @@ MODELS = (
         blocks=(("joint", "joint_blocks"),),
         context="context_embedder",
         pooled="y_embedder.mlp.0",
+        order=(TEXT, IMAGE),
         prompt_length=154,  # CLIP's 77, T5's 77 or more
         blends=(  # the five best of each (Shin et al. 2025)
             Blend((24,), _named("joint", 4, 5, 7, 8, 9)),
             Blend((24,), _named("joint", 5, 7, 8, 9, 10), second=True),
             Blend((38,), _named("joint", 16, 18, 20, 21, 24)),
         ),
+        since="0.3.60",
+        words="CLIP L, CLIP G and T5",
     ),
     JointModel(
         name="Flux.1",
         model="Flux",
         network="Flux",
-        blocks=(("double", "double_blocks"), ("single", "single_blocks")),
-        context="txt_in",
+        blocks=_DOUBLE_AND_SINGLE,
         pooled="vector_in.in_layer",
         prompt_length=256,  # or more
         blends=(Blend((19, 38), _named("double", 11, 12, 14, 17, 18)),),
+        since="0.3.60",
+        words="T5",
+    ),
+    JointModel(
+        name="Flux.2",
+        model="Flux2",
+        network="Flux",
+        blocks=_DOUBLE_AND_SINGLE,
+        least=512,
+        prompt_length=512,
+        since="0.3.75",
+        words=f"Mistral, Klein Qwen 3: {_NO_WEIGHTS}",
+    ),
+    JointModel(
+        name="AuraFlow",
+        model="AuraFlow",
+        network="MMDiT",
+        blocks=(("double", "double_layers"), ("single", "single_layers")),
+        heads="single_layers.0.attn.n_heads",
+        width="init_x_linear.out_features",
+        context="cond_seq_linear",
+        order=(TEXT, IMAGE),
+        registers=8,
+        prompt_length=264,
+        since="0.3.60",
+        words="Pile-T5",
     ),
 )
 NEVER_ASK = ("PixArt", "HunyuanDiT", "Ernie")
