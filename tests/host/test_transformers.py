@@ -1,0 +1,105 @@
+"""Every transformer of the table, through ComfyUI's real sampling: a row is tested by being there."""
+
+from __future__ import annotations
+
+from copy import copy
+
+import pytest
+import torch
+from prompt_to_prompt.p2p_core.hosts.comfy import architecture_of
+from prompt_to_prompt.p2p_core.hosts.comfy.joint import FORWARD, Asked, JointAttention, reason
+from prompt_to_prompt.p2p_core.hosts.comfy.joint_models import MODELS
+from prompt_to_prompt.p2p_core.schedule import InjectSchedule, Window, parse_word_windows
+
+from support.joint_oracle import Seen, assert_literal
+from support.sampling import NOTHING, assert_same, plain, run
+from support.small_transformers import SMALL, edit_for, row_of, settings_for, small_transformer
+
+ALWAYS = InjectSchedule(Window(0, 1, "cross"), Window(0, 1, "self"), self_layers="all")
+PARTLY = InjectSchedule(
+    Window(0, 0.7),
+    Window(0, 0.5),
+    cross_strength=0.7,
+    self_strength=0.6,
+    self_layers="all",
+    word_windows=parse_word_windows("car: 0.0-0.4"),
+)
+SOURCE, EQUAL, LONGER = "a cat on a car", "a dog on a car", "a very big dog on a car"
+
+every = pytest.mark.parametrize("name", SMALL)
+
+
+def edits_for(name: str) -> tuple[str, ...]:
+    return (EQUAL, "a fox on a car") if row_of(name).pad == "none" else (LONGER, "a cat on a car at night")
+
+
+def test_every_row_is_tested():
+    assert {row.name for row in MODELS} == {small.row for small in SMALL.values()}
+
+
+@pytest.fixture
+def seen(monkeypatch) -> list[Seen]:
+    """Every attention call of the runs in this test, in order."""
+    calls: list[Seen] = []
+    original = JointAttention.__call__
+
+    def watched(self, func, *args, **kwargs):
+        forward = copy(kwargs["transformer_options"].get(FORWARD))
+        out = original(self, func, *args, **kwargs)
+        calls.append(Seen(Asked.of(args, kwargs), forward, self.run.step, self.run.steps, out, func(*args, **kwargs)))
+        return out
+
+    monkeypatch.setattr(JointAttention, "__call__", watched)
+    return calls
+
+
+@every
+@pytest.mark.parametrize("mode", ["map", "layout"])
+def test_each_call_is_what_its_maps_would_give(name, mode, seen):
+    """With windows, of a word too, strengths, a weight, and prompts of different lengths where the model takes them."""
+    edit, how = edit_for(name, SOURCE, *edits_for(name)).reweight("dog", 2.5), settings_for(name)
+    edit = edit.schedule(InjectSchedule(**{**vars(PARTLY), "self_mode": mode}))
+    latents, finished = run(edit, **how)
+    assert finished.edited
+    assert_literal(seen, edit, how["model"], 1e-5)
+    mine = [call for call in seen if reason(call.asked, call.forward) is None]
+    layers = architecture_of(how["model"]).layers
+    assert len(mine) == 2 * len(layers), "every layer at both steps"
+    for call in mine:
+        source = call.forward.evaluations[0].base
+        if call.forward.hidden is None:
+            assert torch.equal(call.out[source], call.plain[source]), "the source is moved by exactly nothing"
+    assert_same(latents[:1], plain(edit.source.encoding, **how))
+
+
+@every
+def test_prompts_of_any_length_are_what_each_is_alone(name):
+    """In double precision, where what is moved by a hair, as by a place too far, can't pass for rounding."""
+    edit, how = edit_for(name, SOURCE, *edits_for(name)).schedule(NOTHING), settings_for(name, dtype=torch.float64)
+    latents, finished = run(edit, **how)
+    assert not finished.edited
+    for row, prompt in enumerate((edit.source, *(variant.prompt for variant in edit.variants))):
+        assert_same(latents[row : row + 1], plain(prompt.encoding, **how), 1e-6)
+
+
+@every
+def test_the_same_words_under_full_injection_give_the_same_picture(name):
+    edit = edit_for(name, SOURCE, SOURCE).schedule(ALWAYS)
+    latents, finished = run(edit, **settings_for(name))
+    assert finished.edited
+    assert_same(latents[1], latents[0])
+
+
+@every
+def test_words_have_maps_and_limit_the_edit(name):
+    edit = edit_for(name, SOURCE, edits_for(name)[0]).local_blend("cat", "dog", threshold=0.98, start=0.0)
+    latents, finished = run(edit, keep_maps=True, **settings_for(name, size=(12, 12)))
+    maps, mask = finished.maps(), finished.masks()[0]
+    (dog,) = maps.variants[0].prompt.find("dog")
+    assert maps.variants[0].prompt.tokens[dog[0]].text == "dog"
+    of_dog = maps.variants[0].of(dog)
+    assert of_dog.shape[0] == 1 and of_dog.std() > 0
+    assert 0 < mask.mean() < 1, "or the test says nothing"
+    outside = (mask == 0).expand_as(latents[0])
+    assert_same(latents[1][outside], latents[0][outside], 1e-6)
+    assert (latents[1] - latents[0]).abs().max() > 1e-3

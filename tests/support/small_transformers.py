@@ -1,0 +1,136 @@
+"""A small model with random weights for each row of the table of transformers, and prompts as long as any."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cache
+
+import comfy.model_patcher
+import comfy.supported_models
+import pytest
+import torch
+from prompt_to_prompt.p2p_core.edit import Edit
+from prompt_to_prompt.p2p_core.hosts.comfy.joint_models import MODELS, JointModel
+from prompt_to_prompt.p2p_core.tokens import Prompt, Stream, Token
+
+from support.sampling import sampling
+from support.small_joint_models import FLUX, SD3, draw_weights, flux_sizes
+
+WIDTH, POOLED = 32, 24
+
+
+@dataclass(frozen=True)
+class Small:
+    """How a model of a row is made small.
+
+    Attributes:
+        row: the row's name.
+        config: its class in comfy.supported_models.
+        sizes: those of its network.
+        context: numbers per token of its prompts.
+        channels: of its latents; frames: whether they have an axis of them.
+        length: positions that its text encoder fills prompts up to.
+        refers: whether it takes reference pictures.
+    """
+
+    row: str
+    config: str
+    sizes: dict = field(hash=False)
+    context: int = WIDTH
+    channels: int = 16
+    frames: bool = False
+    length: int = 1
+    refers: bool = False
+
+
+_FLUX_2 = {
+    **FLUX,
+    "image_model": "flux2",
+    "in_channels": 128,
+    "out_channels": 128,
+    "vec_in_dim": None,
+    "axes_dim": [8, 8, 8, 8],
+    "theta": 2000,
+    "patch_size": 1,
+    "qkv_bias": False,
+    "txt_ids_dims": [3],
+    "global_modulation": True,
+    "mlp_silu_act": True,
+    "ops_bias": False,
+    "default_ref_method": "index",
+    "ref_index_scale": 10.0,
+}
+SMALL = {
+    "sd3": Small("SD 3.x", "SD3", SD3, length=10),
+    "flux": Small("Flux.1", "Flux", FLUX, length=10, refers=True),
+    "flux2": Small("Flux.2", "Flux2", _FLUX_2, channels=128, refers=True),
+    "aura": Small(
+        "AuraFlow",
+        "AuraFlow",
+        {
+            "in_channels": 4,
+            "out_channels": 4,
+            "dim": 64,
+            "n_layers": 4,
+            "n_double_layers": 2,
+            "n_heads": 2,
+            "global_conddim": 64,
+            "cond_seq_dim": WIDTH,
+            "max_seq": 16,
+        },
+        channels=4,
+        length=10,
+    ),
+}
+
+
+def row_of(name: str) -> JointModel:
+    return next(row for row in MODELS if row.name == SMALL[name].row)
+
+
+@cache
+def small_transformer(name: str, dtype: torch.dtype = torch.float32):
+    """A ModelPatcher. Shared between tests: they must not change it. Skips the test where this ComfyUI has no such."""
+    small = SMALL[name]
+    config_class = getattr(comfy.supported_models, small.config, None)
+    if config_class is None:
+        pytest.skip(f"this ComfyUI has no {small.config}")
+    sizes = flux_sizes(small.sizes) if "flux" in small.sizes.get("image_model", "") else small.sizes
+    config = config_class(dict(sizes))
+    config.set_inference_dtype(dtype, None)
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        model = config.get_model({}, device="cpu")
+        draw_weights(model.diffusion_model, dtype)
+    cpu = torch.device("cpu")
+    return comfy.model_patcher.ModelPatcher(model, load_device=cpu, offload_device=cpu)
+
+
+def prompt_for(name: str, words: str) -> Prompt:
+    """A prompt of one token a word, and one for its end, with an encoding drawn from the words."""
+    small = SMALL[name]
+    spelled = [*(Token(word, "text", word, i) for i, word in enumerate(words.split())), Token(1, "end")]
+    tokens = (*spelled, *[Token(0, "pad")] * (small.length - len(spelled)))
+    generator = torch.Generator().manual_seed(sum(ord(c) * (i + 1) for i, c in enumerate(words)))
+    embeddings = torch.randn(1, len(tokens), small.context, generator=generator)
+    options = {"pooled_output": torch.randn(1, POOLED, generator=generator)}
+    return Prompt(words, (Stream(tokens, len(tokens)),), [[embeddings, options]])
+
+
+def edit_for(name: str, source: str, *edits: str) -> Edit:
+    edit = Edit(prompt_for(name, source))
+    for words in edits:
+        edit = edit.add(prompt_for(name, words))
+    return edit
+
+
+def settings_for(name: str, size: tuple[int, int] = (6, 4), dtype: torch.dtype = torch.float32) -> dict:
+    """For `run` and `plain`: two steps with guidance."""
+    small = SMALL[name]
+    return {
+        "model": small_transformer(name, dtype),
+        "negative": prompt_for(name, "blurry").encoding,
+        "image": {"samples": torch.zeros(1, small.channels, *[1] * small.frames, *size)},
+        "sampled": sampling(scheduler="simple", steps=2),
+        "cfg": 3.0,
+    }
