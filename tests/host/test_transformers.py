@@ -38,6 +38,22 @@ def test_every_row_is_tested():
 
 
 @pytest.fixture
+def contexts(monkeypatch) -> list[torch.Tensor]:
+    """The prompts [rows, tokens, width] of every pass of the runs in this test."""
+    given: list[torch.Tensor] = []
+    original = JointAttention._forward
+
+    def watched(self, x, context, *args):
+        forward = original(self, x, context, *args)
+        if forward is not None:
+            given.append(context[forward.evaluations[0].base :])
+        return forward
+
+    monkeypatch.setattr(JointAttention, "_forward", watched)
+    return given
+
+
+@pytest.fixture
 def seen(monkeypatch) -> list[Seen]:
     """Every attention call of the runs in this test, in order."""
     calls: list[Seen] = []
@@ -73,13 +89,18 @@ def test_each_call_is_what_its_maps_would_give(name, mode, seen):
 
 
 @every
-def test_prompts_of_any_length_are_what_each_is_alone(name):
+def test_prompts_of_any_length_are_what_each_is_alone(name, contexts):
     """In double precision, where what is moved by a hair, as by a place too far, can't pass for rounding."""
     edit, how = edit_for(name, SOURCE, *edits_for(name)).schedule(NOTHING), settings_for(name, dtype=torch.float64)
     latents, finished = run(edit, **how)
     assert not finished.edited
     for row, prompt in enumerate((edit.source, *(variant.prompt for variant in edit.variants))):
         assert_same(latents[row : row + 1], plain(prompt.encoding, **how), 1e-6)
+        laid_out, own = ([finished.edit.source, *(variant.prompt for variant in finished.edit.variants)][row], prompt)
+        for word in own.words:
+            ((here,), (there,)) = (some.find(word.text + "#1")[0] for some in (own, laid_out))
+            embedding = prompt.encoding[0][0][0, here].double()
+            assert torch.equal(contexts[0][row, there - row_of(name).registers].double(), embedding)
 
 
 @every

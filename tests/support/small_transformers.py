@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cache
+from inspect import signature
 
 import comfy.model_patcher
 import comfy.supported_models
 import pytest
 import torch
+from comfy.ldm.chroma.model import ChromaParams
 from prompt_to_prompt.p2p_core.edit import Edit
 from prompt_to_prompt.p2p_core.hosts.comfy.joint_models import MODELS, JointModel
 from prompt_to_prompt.p2p_core.tokens import Prompt, Stream, Token
@@ -64,6 +66,47 @@ SMALL = {
     "sd3": Small("SD 3.x", "SD3", SD3, length=10),
     "flux": Small("Flux.1", "Flux", FLUX, length=10, refers=True),
     "flux2": Small("Flux.2", "Flux2", _FLUX_2, channels=128, refers=True),
+    "qwen": Small(
+        "Qwen-Image",
+        "QwenImage",
+        {
+            "image_model": "qwen_image",
+            "in_channels": 64,
+            "out_channels": 16,
+            "num_layers": 3,
+            "attention_head_dim": 32,
+            "num_attention_heads": 2,
+            "joint_attention_dim": WIDTH,
+            "axes_dims_rope": (8, 12, 12),
+        },
+        frames=True,
+        refers=True,
+    ),
+    "chroma": Small(
+        "Chroma",
+        "Chroma",
+        {
+            "image_model": "chroma",
+            "in_channels": 64,
+            "out_channels": 64,
+            "context_in_dim": WIDTH,
+            "hidden_size": 64,
+            "mlp_ratio": 2.0,
+            "num_heads": 2,
+            "depth": 2,
+            "depth_single_blocks": 2,
+            "axes_dim": [8, 12, 12],
+            "theta": 10000,
+            "patch_size": 2,
+            "qkv_bias": True,
+            "in_dim": 64,
+            "out_dim": 64,
+            "hidden_dim": 64,
+            "n_layers": 1,
+            "txt_ids_dims": [],
+            "vec_in_dim": None,
+        },
+    ),
     "aura": Small(
         "AuraFlow",
         "AuraFlow",
@@ -88,6 +131,13 @@ def row_of(name: str) -> JointModel:
     return next(row for row in MODELS if row.name == SMALL[name].row)
 
 
+def _known(sizes: dict) -> dict:
+    """Those sizes that this ComfyUI's network has: some classes take no others."""
+    if sizes.get("image_model") == "chroma":
+        return {name: size for name, size in sizes.items() if name in [*signature(ChromaParams).parameters, "image_model"]}
+    return flux_sizes(sizes) if "flux" in sizes.get("image_model", "") else dict(sizes)
+
+
 @cache
 def small_transformer(name: str, dtype: torch.dtype = torch.float32):
     """A ModelPatcher. Shared between tests: they must not change it. Skips the test where this ComfyUI has no such."""
@@ -95,8 +145,7 @@ def small_transformer(name: str, dtype: torch.dtype = torch.float32):
     config_class = getattr(comfy.supported_models, small.config, None)
     if config_class is None:
         pytest.skip(f"this ComfyUI has no {small.config}")
-    sizes = flux_sizes(small.sizes) if "flux" in small.sizes.get("image_model", "") else small.sizes
-    config = config_class(dict(sizes))
+    config = config_class(_known(small.sizes))
     config.set_inference_dtype(dtype, None)
     with torch.random.fork_rng():
         torch.manual_seed(1)

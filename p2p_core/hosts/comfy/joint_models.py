@@ -134,6 +134,27 @@ MODELS = (
         words=f"Mistral, Klein Qwen 3: {_NO_WEIGHTS}",
     ),
     JointModel(
+        name="Qwen-Image",
+        model="QwenImage",
+        network="QwenImageTransformer2DModel",
+        blocks=(("double", "transformer_blocks"),),
+        heads="transformer_blocks.0.attn.heads",
+        width="inner_dim",
+        prompt_length=64,  # any
+        since="0.3.60",
+        words=f"Qwen 2.5 VL: {_NO_WEIGHTS}",
+    ),
+    JointModel(
+        name="Chroma",
+        model="Chroma",
+        network="Chroma",
+        blocks=_DOUBLE_AND_SINGLE,
+        order=(TEXT, IMAGE),
+        prompt_length=64,  # any
+        since="0.3.60",
+        words="T5",
+    ),
+    JointModel(
         name="AuraFlow",
         model="AuraFlow",
         network="MMDiT",
