@@ -6,6 +6,7 @@ from copy import copy
 
 import pytest
 import torch
+from prompt_to_prompt.p2p_core.errors import EditError
 from prompt_to_prompt.p2p_core.hosts.comfy import architecture_of
 from prompt_to_prompt.p2p_core.hosts.comfy.joint import FORWARD, Asked, JointAttention, reason
 from prompt_to_prompt.p2p_core.hosts.comfy.joint_models import MODELS
@@ -124,3 +125,17 @@ def test_words_have_maps_and_limit_the_edit(name):
     outside = (mask == 0).expand_as(latents[0])
     assert_same(latents[1][outside], latents[0][outside], 1e-6)
     assert (latents[1] - latents[0]).abs().max() > 1e-3
+
+
+MUCH_LONGER = f"{LONGER} {' '.join(f'word{i}' for i in range(30))}"
+
+
+def test_prompts_of_different_multiples_of_32_tokens_are_what_each_is_alone():
+    """Z-Image's picture fills itself up as well, and then counts from the start of all: only whole ones can be moved."""
+    edit = edit_for("zimage", SOURCE, MUCH_LONGER).schedule(NOTHING)
+    how = settings_for("zimage", size=(16, 8), dtype=torch.float64)
+    latents, _ = run(edit, **how)
+    for row, prompt in enumerate((edit.source, edit.variants[0].prompt)):
+        assert_same(latents[row : row + 1], plain(prompt.encoding, **how), 1e-6)
+    with pytest.raises(EditError, match=r"^source and edited: .*different multiples of 32 tokens.*such as 512 x 512"):
+        run(edit, **settings_for("zimage"))

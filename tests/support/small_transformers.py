@@ -62,6 +62,22 @@ _FLUX_2 = {
     "default_ref_method": "index",
     "ref_index_scale": 10.0,
 }
+_LUMINA = {
+    "image_model": "lumina2",
+    "patch_size": 2,
+    "in_channels": 16,
+    "dim": 64,
+    "n_layers": 3,
+    "n_refiner_layers": 1,
+    "n_heads": 2,
+    "n_kv_heads": 1,
+    "multiple_of": 16,
+    "ffn_dim_multiplier": 1.0,
+    "qk_norm": True,
+    "cap_feat_dim": WIDTH,
+    "axes_dims": [8, 12, 12],
+    "axes_lens": [300, 512, 512],
+}
 SMALL = {
     "sd3": Small("SD 3.x", "SD3", SD3, length=10),
     "flux": Small("Flux.1", "Flux", FLUX, length=10, refers=True),
@@ -105,6 +121,20 @@ SMALL = {
             "n_layers": 1,
             "txt_ids_dims": [],
             "vec_in_dim": None,
+        },
+    ),
+    "lumina": Small("Lumina 2", "Lumina2", _LUMINA),
+    "zimage": Small(
+        "Z-Image",
+        "ZImage",
+        {
+            **_LUMINA,
+            "dim": 256,
+            "n_heads": 8,
+            "n_kv_heads": 8,
+            "z_image_modulation": True,
+            "time_scale": 1000.0,
+            "pad_tokens_multiple": 32,
         },
     ),
     "aura": Small(

@@ -224,16 +224,26 @@ class JointAttention:
                 f"they have reference pictures, which can't be told from the picture in {row.name}.",
                 "Take out the nodes that add them.",
             )
+        filling = -image % joint.multiple if FILLING in row.order else 0
         evaluations = tuple(Evaluation(base, shares_prompt=self.evaluations[key]) for base, key in known)
+        hidden = self._where(evaluations, x, lambda token: token.kind == "none", (1, 1))
+        if hidden is not None and filling:
+            side = 2**level * joint.pixels
+            raise EditError(
+                "source and edited",
+                f"their prompts have different multiples of {joint.multiple} tokens, and the picture, {image} places of "
+                f"{side} x {side} pixels, is no multiple of {joint.multiple}: {row.name} can't sample such together.",
+                f"Make the prompts more alike in length, or choose a size such as {32 * side} x {32 * side}.",
+            )
         return Forward(
             size,
             text=row.registers + alone(row, context.shape[1], joint.multiple),
             image=image,
             references=sum(math.prod(halved(*ref.shape[-2:], level)) for ref in references),
-            filling=-image % joint.multiple if FILLING in row.order else 0,
+            filling=filling,
             rows=len(x),
             evaluations=evaluations,
-            hidden=self._where(evaluations, x, lambda token: token.kind == "none", (1, 1)),
+            hidden=hidden,
             order=row.order,
             attentions=row.attentions,
             refiners=joint.refiners,

@@ -92,6 +92,16 @@ def _named(block: str, *numbers: int) -> tuple[str, ...]:
 
 
 _DOUBLE_AND_SINGLE = (("double", "double_blocks"), ("single", "single_blocks"))
+_LUMINA = {
+    "model": "Lumina2",
+    "network": "NextDiT",
+    "blocks": (("double", "layers"),),
+    "heads": "n_heads",
+    "width": "dim",
+    "context": "cap_embedder.1",
+    "pad": "left",  # the picture's places count from the prompt's end
+    "refiners": "context_refiner",
+}
 _NO_WEIGHTS = "no weights as in (word:1.2)"
 
 MODELS = (
@@ -153,6 +163,26 @@ MODELS = (
         prompt_length=64,  # any
         since="0.3.60",
         words="T5",
+    ),
+    JointModel(
+        name="Z-Image",
+        having="pad_tokens_multiple",
+        multiple="pad_tokens_multiple",
+        embedder="cap_embedder",
+        filling="cap_pad_token",
+        order=(TEXT, IMAGE, FILLING),
+        prompt_length=64,  # any multiple of 32
+        since="0.3.75",
+        words=f"Qwen 3: {_NO_WEIGHTS}",
+        **_LUMINA,
+    ),
+    JointModel(
+        name="Lumina 2",
+        order=(TEXT, IMAGE),
+        prompt_length=64,  # any
+        since="0.3.60",
+        words="Gemma 2",
+        **_LUMINA,
     ),
     JointModel(
         name="AuraFlow",
