@@ -78,6 +78,36 @@ _LUMINA = {
     "axes_dims": [8, 12, 12],
     "axes_lens": [300, 512, 512],
 }
+_WAN = {
+    "image_model": "wan2.1",
+    "model_type": "t2v",
+    "patch_size": (1, 2, 2),
+    "in_dim": 16,
+    "out_dim": 16,
+    "dim": 64,
+    "ffn_dim": 64,
+    "freq_dim": 32,
+    "text_dim": WIDTH,
+    "num_heads": 2,
+    "num_layers": 3,
+}
+_COSMOS = {
+    "image_model": "cosmos_predict2",
+    "max_img_h": 32,
+    "max_img_w": 32,
+    "max_frames": 4,
+    "in_channels": 16,
+    "out_channels": 16,
+    "patch_spatial": 2,
+    "patch_temporal": 1,
+    "model_channels": 64,
+    "num_blocks": 3,
+    "num_heads": 2,
+    "crossattn_emb_channels": WIDTH,
+    "pos_emb_cls": "rope3d",
+    "use_adaln_lora": True,
+    "adaln_lora_dim": 8,
+}
 SMALL = {
     "sd3": Small("SD 3.x", "SD3", SD3, length=10),
     "flux": Small("Flux.1", "Flux", FLUX, length=10, refers=True),
@@ -137,6 +167,11 @@ SMALL = {
             "pad_tokens_multiple": 32,
         },
     ),
+    "wan": Small("Wan 2.1", "WAN21_T2V", _WAN, frames=True, length=10),
+    "wan22": Small(
+        "Wan 2.2 5B", "WAN22_T2V", {**_WAN, "in_dim": 48, "out_dim": 48}, channels=48, frames=True, length=10
+    ),
+    "cosmos": Small("Cosmos Predict 2", "CosmosT2IPredict2", _COSMOS, frames=True, length=10),
     "aura": Small(
         "AuraFlow",
         "AuraFlow",
@@ -181,6 +216,8 @@ def small_transformer(name: str, dtype: torch.dtype = torch.float32):
         torch.manual_seed(1)
         model = config.get_model({}, device="cpu")
         draw_weights(model.diffusion_model, dtype)
+    if small.sizes.get("image_model") == "wan2.1":
+        model.diffusion_model.patch_embedding.float()  # it is given nothing else, whatever the dtype
     cpu = torch.device("cpu")
     return comfy.model_patcher.ModelPatcher(model, load_device=cpu, offload_device=cpu)
 

@@ -102,6 +102,15 @@ _LUMINA = {
     "pad": "left",  # the picture's places count from the prompt's end
     "refiners": "context_refiner",
 }
+_SELF_THEN_CROSS = ((IMAGE,), (TEXT,))
+_COSMOS = {
+    "blocks": (("block", "blocks"),),
+    "width": "model_channels",
+    "patch": "patch_spatial",
+    "context": "blocks.0.cross_attn.k_proj",
+    "attentions": _SELF_THEN_CROSS,
+    "order": (TEXT, IMAGE),
+}
 _NO_WEIGHTS = "no weights as in (word:1.2)"
 
 MODELS = (
@@ -183,6 +192,41 @@ MODELS = (
         since="0.3.60",
         words="Gemma 2",
         **_LUMINA,
+    ),
+    JointModel(
+        name="Wan 2.1",  # and those of 2.2 with its network
+        model="WAN21",
+        network="WanModel",
+        blocks=(("double", "blocks"),),
+        width="dim",
+        context="text_embedding.0",
+        attentions=_SELF_THEN_CROSS,
+        order=(TEXT, IMAGE),
+        prompt_length=512,
+        since="0.3.60",
+        words="UMT5",
+    ),
+    JointModel(
+        name="Wan 2.2 5B",
+        model="WAN22",
+        network="WanModel",
+        blocks=(("double", "blocks"),),
+        width="dim",
+        context="text_embedding.0",
+        attentions=_SELF_THEN_CROSS,
+        order=(TEXT, IMAGE),
+        prompt_length=512,
+        since="0.3.60",
+        words="UMT5",
+    ),
+    JointModel(
+        name="Cosmos Predict 2",
+        model="CosmosPredict2",
+        network="MiniTrainDIT",
+        prompt_length=512,
+        since="0.3.60",
+        words="T5",
+        **_COSMOS,
     ),
     JointModel(
         name="AuraFlow",
