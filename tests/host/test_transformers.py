@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from copy import copy
 
+import comfy.model_management
 import pytest
 import torch
 from prompt_to_prompt.p2p_core.errors import EditError
@@ -36,6 +38,21 @@ def edits_for(name: str) -> tuple[str, ...]:
 
 def test_every_row_is_tested():
     assert {row.name for row in MODELS} == {small.row for small in SMALL.values()}
+
+
+@pytest.fixture
+def double(monkeypatch) -> torch.dtype:
+    """Double precision: newer hosts' own kernels have none, but they have others, for training; all but one."""
+    if hasattr(comfy.model_management, "in_training"):
+        monkeypatch.setattr(comfy.model_management, "in_training", True)
+    kernels = getattr(sys.modules.get("comfy.quant_ops"), "ck", None)
+    if single := getattr(kernels, "rms_rope_split_half", None):
+
+        def rotate(q, *given):
+            return [x.to(q) for x in single(*(x.float() if isinstance(x, torch.Tensor) else x for x in (q, *given)))]
+
+        monkeypatch.setattr(kernels, "rms_rope_split_half", rotate)
+    return torch.float64
 
 
 @pytest.fixture
@@ -90,18 +107,18 @@ def test_each_call_is_what_its_maps_would_give(name, mode, seen):
 
 
 @every
-def test_prompts_of_any_length_are_what_each_is_alone(name, contexts):
+def test_prompts_of_any_length_are_what_each_is_alone(name, double, contexts):
     """In double precision, where what is moved by a hair, as by a place too far, can't pass for rounding."""
-    edit, how = edit_for(name, SOURCE, *edits_for(name)).schedule(NOTHING), settings_for(name, dtype=torch.float64)
+    edit, how = edit_for(name, SOURCE, *edits_for(name)).schedule(NOTHING), settings_for(name, dtype=double)
     latents, finished = run(edit, **how)
     assert not finished.edited
     for row, prompt in enumerate((edit.source, *(variant.prompt for variant in edit.variants))):
         assert_same(latents[row : row + 1], plain(prompt.encoding, **how), 1e-6)
-        laid_out, own = ([finished.edit.source, *(variant.prompt for variant in finished.edit.variants)][row], prompt)
-        for word in own.words:
-            ((here,), (there,)) = (some.find(word.text + "#1")[0] for some in (own, laid_out))
-            embedding = prompt.encoding[0][0][0, here].double()
-            assert torch.equal(contexts[0][row, there - row_of(name).registers].double(), embedding)
+        laid_out = [finished.edit.source, *(variant.prompt for variant in finished.edit.variants)][row]
+        for word in () if row_of(name).adapter else prompt.words:
+            (here, *_), (there, *_) = (some.find(word.text + "#1")[0] for some in (prompt, laid_out))
+            given = contexts[0][row, there - row_of(name).registers]
+            assert torch.equal(given.double(), prompt.encoding[0][0][0, here].double()), "words are where they should be"
 
 
 @every
@@ -130,10 +147,10 @@ def test_words_have_maps_and_limit_the_edit(name):
 MUCH_LONGER = f"{LONGER} {' '.join(f'word{i}' for i in range(30))}"
 
 
-def test_prompts_of_different_multiples_of_32_tokens_are_what_each_is_alone():
+def test_prompts_of_different_multiples_of_32_tokens_are_what_each_is_alone(double):
     """Z-Image's picture fills itself up as well, and then counts from the start of all: only whole ones can be moved."""
     edit = edit_for("zimage", SOURCE, MUCH_LONGER).schedule(NOTHING)
-    how = settings_for("zimage", size=(16, 8), dtype=torch.float64)
+    how = settings_for("zimage", size=(16, 8), dtype=double)
     latents, _ = run(edit, **how)
     for row, prompt in enumerate((edit.source, edit.variants[0].prompt)):
         assert_same(latents[row : row + 1], plain(prompt.encoding, **how), 1e-6)

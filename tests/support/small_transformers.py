@@ -108,6 +108,48 @@ _COSMOS = {
     "use_adaln_lora": True,
     "adaln_lora_dim": 8,
 }
+_HIDREAM = {
+    "image_model": "hidream",
+    "patch_size": 2,
+    "in_channels": 16,
+    "out_channels": 16,
+    "num_layers": 2,
+    "num_single_layers": 2,
+    "attention_head_dim": 32,
+    "num_attention_heads": 2,
+    "caption_channels": [WIDTH, WIDTH],
+    "text_emb_dim": POOLED,
+    "axes_dims_rope": (16, 8, 8),
+    "max_resolution": (64, 64),
+    "llama_layers": [0, 1, 1, 1],
+}
+_KREA = {
+    "image_model": "krea2",
+    "features": 128,
+    "tdim": 32,
+    "txtdim": WIDTH,
+    "heads": 4,
+    "kvheads": 2,
+    "multiplier": 2,
+    "layers": 3,
+    "txtlayers": 2,
+    "txtheads": 2,
+    "txtkvheads": 2,
+}
+_OMNIGEN = {
+    "image_model": "omnigen2",
+    "patch_size": 2,
+    "in_channels": 16,
+    "hidden_size": 96,
+    "num_layers": 3,
+    "num_refiner_layers": 1,
+    "num_attention_heads": 4,
+    "num_kv_heads": 2,
+    "multiple_of": 16,
+    "axes_dim_rope": (8, 8, 8),
+    "text_feat_dim": WIDTH,
+    "timestep_scale": 1000.0,
+}
 SMALL = {
     "sd3": Small("SD 3.x", "SD3", SD3, length=10),
     "flux": Small("Flux.1", "Flux", FLUX, length=10, refers=True),
@@ -172,6 +214,26 @@ SMALL = {
         "Wan 2.2 5B", "WAN22_T2V", {**_WAN, "in_dim": 48, "out_dim": 48}, channels=48, frames=True, length=10
     ),
     "cosmos": Small("Cosmos Predict 2", "CosmosT2IPredict2", _COSMOS, frames=True, length=10),
+    "anima": Small("Anima", "Anima", {**_COSMOS, "image_model": "anima", "crossattn_emb_channels": 1024}, 1024),
+    "hidream": Small("HiDream I1", "HiDream", _HIDREAM, length=10),
+    "krea2": Small("Krea 2", "Krea2", _KREA, context=2 * WIDTH, frames=True),
+    "lens": Small(
+        "Lens",
+        "Lens",
+        {
+            "image_model": "lens",
+            "in_channels": 128,
+            "out_channels": 32,
+            "num_layers": 3,
+            "attention_head_dim": 64,
+            "num_attention_heads": 2,
+            "enc_hidden_dim": WIDTH,
+            "selected_layer_index": (0, 1),
+        },
+        context=2 * WIDTH,
+        channels=128,
+    ),
+    "omnigen": Small("OmniGen 2", "Omnigen2", _OMNIGEN, refers=True),
     "aura": Small(
         "AuraFlow",
         "AuraFlow",
@@ -230,7 +292,17 @@ def prompt_for(name: str, words: str) -> Prompt:
     generator = torch.Generator().manual_seed(sum(ord(c) * (i + 1) for i, c in enumerate(words)))
     embeddings = torch.randn(1, len(tokens), small.context, generator=generator)
     options = {"pooled_output": torch.randn(1, POOLED, generator=generator)}
-    return Prompt(words, (Stream(tokens, len(tokens)),), [[embeddings, options]])
+    streams = (Stream(tokens, len(tokens)),)
+    if name in ("lumina", "zimage", "omnigen", "lens"):
+        options["attention_mask"] = torch.ones(1, len(tokens), dtype=torch.int64)
+    if name == "hidream":
+        streams *= 3
+        options["conditioning_llama3"] = torch.randn(1, 2, len(tokens), WIDTH, generator=generator)
+    if name == "anima":  # of which one encoder makes embeddings of its own tokens
+        embeddings = torch.randn(1, 2 * len(tokens) + 1, small.context, generator=generator)
+        options["t5xxl_ids"] = torch.randint(0, 32128, (len(tokens),), generator=generator)
+        options["t5xxl_weights"] = torch.ones(len(tokens))
+    return Prompt(words, streams, [[embeddings, options]])
 
 
 def edit_for(name: str, source: str, *edits: str) -> Edit:

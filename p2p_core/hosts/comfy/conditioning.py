@@ -17,10 +17,14 @@ from ...tokens import Prompt
 Conditioning = list[list[Any]]
 NAMES = {
     "control": "their ControlNet",
+    "conditioning_llama3": "how many of Llama's tokens they have",
     "hooks": "their hooks, such as a scheduled LoRA or an attention couple in the prompt",
 }
 MADE_ANEW = (HookGroup, Hook, HookKeyframeGroup, HookKeyframe, WeightAdapterBase)
 """What nodes make anew each time, and the host compares by identity."""
+PACKED = "prompt_to_prompt_tokens"
+BY_ROW = {"pooled_output", "conditioning_llama3", PACKED}
+"""Options with a row for each prompt."""
 LABELS = {"prompt"}
 """Options that only say what was encoded, for people to read: prompt-control notes the prompt."""
 
@@ -94,7 +98,10 @@ def _unmasked(options: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _stack_option(key: str, options: Sequence[dict[str, Any]], join: Callable) -> Any:
     values = [option.get(key) for option in options]
     tensors = all(isinstance(value, torch.Tensor) for value in values)
-    if tensors and (key == "pooled_output" or (key == "attention_mask" and not all(map(same, values, values[1:])))):
+    by_row = key in BY_ROW or (key == "attention_mask" and not all(map(same, values, values[1:])))
+    if tensors and key == PACKED:
+        return join(pad(values))
+    if tensors and by_row and len({value.shape[1:] for value in values}) == 1:
         return join(values)
     if key not in LABELS and not all(same(values[0], value) for value in values[1:]):
         what = NAMES.get(key, f"'{key}'")
@@ -232,17 +239,22 @@ def check(edit: Edit, source: Conditioning, edited: Conditioning, negative: Cond
         for embeddings, options in conditioning:
             if misfit := architecture.misfit(embeddings, options):
                 raise EditError(name, misfit, "Use the CLIP that belongs to the model.")
-    for (of_source, _), (of_edits, _) in zip(source, edited):
+    for (of_source, of_source_more), (of_edits, of_edits_more) in zip(source, edited):
         if of_source.shape == of_edits[:1].shape and not is_own(edit, of_source, of_edits):
             continue
-        _check_length("source", of_source, edit.source, architecture)
+        _check_length("source", of_source, of_source_more, edit.source, architecture)
         for row, variant in enumerate(edit.variants):
-            _check_length("edited", of_edits[row : row + 1], variant.prompt, architecture)
+            own = {key: _row(value, row, edits) for key, value in of_edits_more.items()}
+            _check_length("edited", of_edits[row : row + 1], own, variant.prompt, architecture)
 
 
-def _check_length(name: str, embeddings: torch.Tensor, prompt: Prompt, architecture) -> None:
+def _row(value: Any, row: int, rows: int) -> Any:
+    return value[row : row + 1] if isinstance(value, torch.Tensor) and len(value) == rows else value
+
+
+def _check_length(name: str, embeddings: torch.Tensor, options: dict, prompt: Prompt, architecture) -> None:
     tokens, length = embeddings.shape[1], prompt.encoded
-    if not architecture.fits(embeddings, length):
+    if not architecture.fits(embeddings, options, length):
         raise EditError(
             name,
             f"it has {tokens} tokens, but its prompt in the edit has {length}. Either another text encoder made it, or "

@@ -20,10 +20,10 @@ from ...layers import Layer, halved
 from ...rows import Evaluation
 from ...run import Run
 from ...tokens import Around, Prompt, Token
-from .conditioning import Conditioning, misfit, stack, written
+from .conditioning import Conditioning, misfit, pad, stack, written
 from .joint_calls import Asked, Forward, attends_to, four_dimensional, is_of_text, reason
 from .joint_models import FILLING, IMAGE, MODELS, REFERENCES, TEXT, JointModel
-from .joint_prompts import LEARNED, alone, around, filled, laid_out
+from .joint_prompts import LEARNED, PACKED, adapted, alone, around, filled, laid_out, packed, tokens_of
 
 OVERRIDE = "optimized_attention_override"
 FORWARD = "prompt_to_prompt_forward"
@@ -100,7 +100,19 @@ class Joint(Architecture):
         Raises:
             EditError: see conditioning.stack; prompts of different lengths where they can't be filled up.
         """
-        return stack(conditionings, join, lengthen=self._lengthen)
+        if self.row.adapter:
+            conditionings = [packed(conditioning) for conditioning in conditionings]
+        return stack(conditionings, join, lengthen=pad if self.row.adapter else self._lengthen)
+
+    def finish(self, cond: dict[str, Any], network) -> None:
+        """Make the prompts of a conditioning, in the host's own form, those that the network attends to; it is loaded.
+
+        One by one, since they are of different lengths; what the host does alike for a prompt alone.
+        """
+        if self.row.adapter and PACKED in cond:
+            context = cond["model_conds"]["c_crossattn"]
+            adapt = attrgetter(self.row.adapter)(network)
+            cond["model_conds"]["c_crossattn"] = type(context)(adapted(context.cond, cond[PACKED], adapt))
 
     def misfit(self, embeddings: torch.Tensor, options: dict[str, Any]) -> str | None:
         """How an entry of CONDITIONING is not this model's, a sentence."""
@@ -109,8 +121,12 @@ class Joint(Architecture):
             pooled is not None and misfit(pooled.shape[-1], "a pooled output", self.pooled_width)
         )
 
-    def fits(self, embeddings: torch.Tensor, length: int) -> bool:
+    def fits(self, embeddings: torch.Tensor, options: dict[str, Any], length: int) -> bool:
         """Whether an encoding [1, tokens, width] is one of `length` tokens, as it came or filled up."""
+        if self.row.adapter:
+            return tokens_of(options) in (None, length)
+        if self.row.beside:
+            return embeddings.shape[1] + 2 * options[self.row.beside[0]].shape[-2] == length
         start, stop = written(embeddings[0])
         return embeddings.shape[1] >= length >= stop - start
 
@@ -133,7 +149,7 @@ class Joint(Architecture):
                 "Add words to the shorter one, such as 'a picture of', until both are equally long.",
             )
         written_in = [stop - start for some in prompts for start, stop in map(written, some)]
-        lengths = written_in if self.row.least or self.multiple > 1 or self.row.pad == "left" else lengths
+        lengths = written_in if self.row.least_before or self.multiple > 1 or self.row.pad == "left" else lengths
         return [laid_out(self.row, embeddings, list(lengths), self.multiple) for embeddings in prompts]
 
 
@@ -226,6 +242,7 @@ class JointAttention:
             )
         filling = -image % joint.multiple if FILLING in row.order else 0
         evaluations = tuple(Evaluation(base, shares_prompt=self.evaluations[key]) for base, key in known)
+        beside = 2 * extra[row.beside[1]].shape[-2] if row.beside else 0
         hidden = self._where(evaluations, x, lambda token: token.kind == "none", (1, 1))
         if hidden is not None and filling:
             side = 2**level * joint.pixels
@@ -237,7 +254,7 @@ class JointAttention:
             )
         return Forward(
             size,
-            text=row.registers + alone(row, context.shape[1], joint.multiple),
+            text=row.registers + alone(row, context.shape[1], joint.multiple) + beside,
             image=image,
             references=sum(math.prod(halved(*ref.shape[-2:], level)) for ref in references),
             filling=filling,

@@ -47,14 +47,14 @@ class JointModel:
         pad: where a shorter prompt can be filled up and the filling hidden without moving what is the picture's;
             `none` if nowhere.
         registers: learned tokens that the network puts before the prompt.
-        least: the network fills a shorter prompt up to so many positions, in front of it, with zeros.
+        least_before, least_after: the model fills a shorter prompt up to so many positions, with zeros.
         multiple: the path to a number to a multiple of which the network fills prompt and picture up with learned
             tokens.
         embedder, filling: paths to the layer that embeds the prompt's tokens, and to that learned token.
         refiners: the path to a list of blocks that attend to the prompt alone, before all others.
         beside: (the option, the argument) in which more of the prompt's positions come, which follow those of the
             context, twice.
-        adapter: the method that makes the prompt's positions of embeddings and T5's tokens.
+        adapter: the network's method that makes the prompt's positions of embeddings and T5's tokens.
         blends: see Blend; in a network that is none of these the middle third of all blocks is taken.
         since: the first ComfyUI with it.
         words: what its text encoders are, and what their prompts can't have, for people to read.
@@ -77,7 +77,8 @@ class JointModel:
     order: tuple[str, ...] = (TEXT, IMAGE, REFERENCES)
     pad: Literal["right", "left", "none"] = "right"
     registers: int = 0
-    least: int = 0
+    least_before: int = 0
+    least_after: int = 0
     multiple: str = ""
     embedder: str = ""
     filling: str = ""
@@ -147,7 +148,7 @@ MODELS = (
         model="Flux2",
         network="Flux",
         blocks=_DOUBLE_AND_SINGLE,
-        least=512,
+        least_before=512,
         prompt_length=512,
         since="0.3.75",
         words=f"Mistral, Klein Qwen 3: {_NO_WEIGHTS}",
@@ -227,6 +228,74 @@ MODELS = (
         since="0.3.60",
         words="T5",
         **_COSMOS,
+    ),
+    JointModel(
+        name="Anima",
+        model="Anima",
+        network="Anima",
+        least_after=512,
+        adapter="preprocess_text_embeds",
+        prompt_length=512,
+        since="0.29",
+        words=f"Qwen 3 and T5: {_NO_WEIGHTS} but T5's",
+        **{**_COSMOS, "context": ""},
+    ),
+    JointModel(
+        name="HiDream I1",
+        model="HiDream",
+        network="HiDreamImageTransformer2DModel",
+        blocks=(("double", "double_stream_blocks"), ("single", "single_stream_blocks")),
+        heads="num_attention_heads",
+        width="inner_dim",
+        context="",
+        pooled="p_embedder.pooled_embedder.linear_1",
+        order=(IMAGE, TEXT),
+        pad="none",
+        beside=("conditioning_llama3", "encoder_hidden_states_llama3"),
+        prompt_length=384,  # T5's 128, and Llama's 128 twice
+        since="0.3.60",
+        words="CLIP L, CLIP G, T5 and Llama 3.1",
+    ),
+    JointModel(
+        name="Krea 2",
+        model="Krea2",
+        network="SingleStreamDiT",
+        blocks=(("single", "blocks"),),
+        heads="heads",
+        width="first.out_features",
+        patch="patch",
+        context="",
+        refiners="txtfusion.refiner_blocks",
+        prompt_length=64,  # any
+        since="0.26",
+        words=f"Qwen 3 VL: {_NO_WEIGHTS}",
+    ),
+    JointModel(
+        name="Lens",
+        model="Lens",
+        network="LensTransformer2DModel",
+        blocks=(("double", "transformer_blocks"),),
+        heads="transformer_blocks.0.attn.heads",
+        width="inner_dim",
+        patch=1,  # of a latent whose patches are packed already
+        order=(IMAGE, TEXT),
+        prompt_length=64,  # any
+        since="0.25",
+        words=f"GPT-OSS: {_NO_WEIGHTS}",
+    ),
+    JointModel(
+        name="OmniGen 2",
+        model="Omnigen2",
+        network="OmniGen2Transformer2DModel",
+        blocks=(("layer", "layers"),),
+        heads="layers.0.attn.heads",
+        context="time_caption_embed.caption_embedder.1",
+        order=(TEXT, REFERENCES, IMAGE),
+        pad="none",  # the picture's places follow the prompt's on one axis of three
+        refiners="context_refiner",
+        prompt_length=64,  # any
+        since="0.3.60",
+        words=f"Qwen 2.5 VL: {_NO_WEIGHTS}",
     ),
     JointModel(
         name="AuraFlow",
