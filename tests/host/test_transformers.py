@@ -156,3 +156,40 @@ def test_prompts_of_different_multiples_of_32_tokens_are_what_each_is_alone(doub
         assert_same(latents[row : row + 1], plain(prompt.encoding, **how), 1e-6)
     with pytest.raises(EditError, match=r"^source and edited: .*different multiples of 32 tokens.*such as 512 x 512"):
         run(edit, **settings_for("zimage"))
+
+
+@pytest.mark.parametrize("name", [name for name, small in SMALL.items() if small.refers])
+@pytest.mark.parametrize("method", [None, "index"])
+def test_pictures_that_are_referred_to_keep_their_own_attention(name, method, seen):
+    """As Kontext, Qwen-Image-Edit and others have them: the same for source and edits."""
+    if method is not None and not hasattr(small_transformer(name).model.diffusion_model, "default_ref_method"):
+        pytest.skip("it knows but one way")
+    frames = [1] * SMALL[name].frames
+    more = {"reference_latents": [torch.randn(1, SMALL[name].channels, *frames, *size) for size in ((4, 4), (2, 4))]}
+    more |= {"reference_latents_method": method} if method else {}
+
+    def referring(conditioning):
+        return [[embeddings, {**options, **more}] for embeddings, options in conditioning]
+
+    edit, how = edit_for(name, SOURCE, edits_for(name)[0]).schedule(PARTLY), settings_for(name)
+    source, edited = referring(edit.source.encoding), referring(edit.variants[0].prompt.encoding)
+    latents, _ = run(edit, source=source, edited=edited, **how)
+    assert_same(latents[:1], plain(source, **how))
+    level = architecture_of(how["model"]).layers[0].level
+    mine = [call for call in seen if reason(call.asked, call.forward) is None]
+    left_out = name == "krea2" and method is None
+    assert mine and {call.forward.references for call in mine} == {0 if left_out else 24 // 4**level}
+    assert_literal(seen, edit.schedule(PARTLY), how["model"], 1e-5)
+
+
+@pytest.mark.parametrize("name", ["chroma", "lumina", "zimage"])
+def test_pictures_that_a_model_can_t_be_edited_with_are_refused(name):
+    more = {"reference_latents": [torch.randn(1, SMALL[name].channels, 4, 4)]}
+    if "ref_latents" not in small_transformer(name).model.memory_usage_factor_conds:
+        pytest.skip("this ComfyUI doesn't hand them to it")
+    edit = edit_for(name, SOURCE, EQUAL)
+    source, edited = (
+        [[c[0][0], {**c[0][1], **more}]] for c in (edit.source.encoding, edit.variants[0].prompt.encoding)
+    )
+    with pytest.raises(EditError, match="^source and edited: they have reference pictures"):
+        run(edit, source=source, edited=edited, **settings_for(name))

@@ -216,7 +216,7 @@ SMALL = {
     "cosmos": Small("Cosmos Predict 2", "CosmosT2IPredict2", _COSMOS, frames=True, length=10),
     "anima": Small("Anima", "Anima", {**_COSMOS, "image_model": "anima", "crossattn_emb_channels": 1024}, 1024),
     "hidream": Small("HiDream I1", "HiDream", _HIDREAM, length=10),
-    "krea2": Small("Krea 2", "Krea2", _KREA, context=2 * WIDTH, frames=True),
+    "krea2": Small("Krea 2", "Krea2", _KREA, context=2 * WIDTH, frames=True, refers=True),
     "lens": Small(
         "Lens",
         "Lens",

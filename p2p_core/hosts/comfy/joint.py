@@ -188,8 +188,11 @@ class JointAttention:
             EditError: the model asks for no attention of the shape that is expected of it.
         """
         options = {**(transformer_options or {})}
-        forward = options[FORWARD] = self._forward(x, c_crossattn, options, extra)
-        with self._filled(executor.class_obj.diffusion_model, forward, c_crossattn):
+        network, known = executor.class_obj.diffusion_model, extra
+        if self.joint.row.method and extra.get("ref_latents_method", getattr(network, self.joint.row.method)) is None:
+            known = {name: value for name, value in extra.items() if name != "ref_latents"}
+        forward = options[FORWARD] = self._forward(x, c_crossattn, options, known)
+        with self._filled(network, forward, c_crossattn):
             out = executor(x, t, c_concat, c_crossattn, control, options, **extra)
         if forward is not None and not forward.calls and forward.left_alone:
             raise EditError(

@@ -44,6 +44,7 @@ class JointModel:
         prompt_length: positions of an ordinary prompt.
         attentions: what the attentions of a block attend to, in the order in which it asks for them.
         order: what the keys of joint attention are of, in their order.
+        method: the network's attribute for how it refers to pictures, where it leaves them out if there is none.
         pad: where a shorter prompt can be filled up and the filling hidden without moving what is the picture's;
             `none` if nowhere.
         registers: learned tokens that the network puts before the prompt.
@@ -75,6 +76,7 @@ class JointModel:
     pooled: str = ""
     attentions: tuple[tuple[str, ...], ...] = ((TEXT, IMAGE),)
     order: tuple[str, ...] = (TEXT, IMAGE, REFERENCES)
+    method: str = ""
     pad: Literal["right", "left", "none"] = "right"
     registers: int = 0
     least_before: int = 0
@@ -265,6 +267,7 @@ MODELS = (
         width="first.out_features",
         patch="patch",
         context="",
+        method="default_ref_method",
         refiners="txtfusion.refiner_blocks",
         prompt_length=64,  # any
         since="0.26",
