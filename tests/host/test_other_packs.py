@@ -18,7 +18,7 @@ from support.comfy_server import Server
 from support.graphs import EDIT, SOURCE, fails, latent
 from support.inside_comfyui import load_pack
 from support.other_packs import GIVEN, PRESENT, Canvas, of
-from support.small_models import NEGATIVE, edit_of, small_model
+from support.small_models import NEGATIVE, edit_of, small_controlnet, small_model
 
 STEPS = 8
 
@@ -60,16 +60,25 @@ def write_ip_adapter(base: Path) -> None:
     (base / "models" / "ipadapter").mkdir(parents=True)
     save_file(tensors, base / "models" / "ipadapter" / "made_up.safetensors")
     torch.save(5 * random(1, EMBEDDING), base / "input" / "picture.ipadpt")
+    torch.save(5 * random(2, EMBEDDING), base / "input" / "two.ipadpt")
     torch.save(torch.zeros(1, EMBEDDING), base / "input" / "nothing.ipadpt")
 
 
-def ip_adapter(graph: Canvas, model: list | None = None, **given) -> list:
+def ip_adapter(
+    graph: Canvas, model: list | None = None, picture="picture", node: str = "IPAdapterEmbeds", **given
+) -> list:
     embeds = {
         name: graph.add("IPAdapterLoadEmbeds", embeds=f"{file}.ipadpt")[0]
-        for name, file in (("pos_embed", "picture"), ("neg_embed", "nothing"))
+        for name, file in (("pos_embed", picture), ("neg_embed", "nothing"))
     }
     adapter = graph.add("IPAdapterModelLoader", ipadapter_file="made_up.safetensors")[0]
-    return graph.patch("IPAdapterEmbeds", model, ipadapter=adapter, **embeds, **given)
+    return graph.patch(node, model, ipadapter=adapter, **embeds, **given)
+
+
+def several_masks(graph: Canvas) -> list:
+    one, other = (graph.add("MaskToImage", mask=graph.mask(width))[0] for width in (64, 128))
+    both = graph.add("ImageBatch", image1=one, image2=other)[0]
+    return graph.add("ImageToMask", image=both, channel="red")[0]
 
 
 def nag(graph: Canvas, model: list | None = None) -> list:
@@ -134,6 +143,20 @@ def test_a_pack_on_the_model_does_its_part_and_the_edit_too(server, case):
     without = graph.keep(graph.ksampler(graph.text(SOURCE), steps=STEPS)[0])
     assert apart(source, latent(server, server.run(graph.nodes), without)) > 1e-2, "the pack did nothing"
     assert apart(edited, source) > 1e-2
+
+
+OF_EACH_PICTURE = of(
+    "ComfyUI_IPAdapter_plus",
+    references=lambda graph: ip_adapter(graph, picture="two", node="IPAdapterEmbedsBatch"),
+    masks=lambda graph: ip_adapter(graph, attn_mask=several_masks(graph)),
+)
+
+
+@pytest.mark.parametrize("batch", [2, 3])
+@pytest.mark.parametrize("case", OF_EACH_PICTURE)
+def test_a_pack_s_own_for_each_picture_is_that_picture_s_in_source_and_edit(server, case, batch):
+    graph = Canvas(server, batch)
+    check(server, graph, case(graph))
 
 
 def check(server, graph: Canvas, model: list, prompts=None, **how) -> tuple[torch.Tensor, ...]:
@@ -250,8 +273,15 @@ def couple(graph: Canvas) -> list:
     return graph.patch("AttentionCouplePPM", base_cond=graph.text(SOURCE), **regions)
 
 
+def negpip(graph: Canvas) -> list:
+    both = graph.place("CLIPNegPip", model=graph.model, clip=graph.clip)
+    graph.clip = both[1]
+    return both[0]
+
+
 REFUSED = [
-    *of("ComfyUI-ppm", couple=(couple, "regional-prompt")),
+    *of("ComfyUI-ppm", couple=(couple, "regional-prompt"), negpip=(negpip, "NegPip")),
+    *of("ComfyUI-AnimateDiff-Evolved", no_context=(patch("ADE_UseEvolvedSampling"), "AnimateDiff")),
     *of("ComfyUI-TiledDiffusion", tiles=(tiles(), "tile_batch_size")),
     *of("comfyui_jankhidiffusion", windows=(patch("ApplyMSWMSAAttention", input_blocks="3"), "MSW-MSA")),
     *of(
@@ -271,11 +301,30 @@ def test_what_can_t_work_together_says_so(server, case):
 
 
 @pytest.mark.parametrize("case", of("ComfyUI-AnimateDiff-Evolved", context="ADE_StandardStaticContextOptions"))
-def test_context_windows_over_the_rows_say_so(server, case):
+def test_a_film_s_context_windows_say_so(server, case):
     graph = Canvas(server, batch=10)
     model = graph.patch("ADE_UseEvolvedSampling", context_options=graph.place(case)[0])
     graph.keep(graph.p2p(graph.align()[0], model, steps=2)[1])
-    fails(server, graph, "P2PSampler", "context windows")
+    fails(server, graph, "P2PSampler", "AnimateDiff")
+
+
+@pytest.mark.parametrize("through", ["by its steps", "by itself"])
+@pytest.mark.parametrize("case", of("ComfyUI-Advanced-ControlNet", latent_keyframes="latent keyframes"))
+def test_strengths_by_a_picture_s_number_say_so(case, through):
+    pack = load_pack(Path(GIVEN) / "ComfyUI-Advanced-ControlNet", "advanced_controlnet").NODE_CLASS_MAPPINGS
+    (of_second,) = pack["LatentKeyframe"]().load_keyframe(1, 0.5)
+    (keyframes,) = pack["TimestepKeyframe"]().load_keyframe(0.0, latent_keyframe=of_second)
+    control = small_controlnet()
+    edit, image = edit_of(), torch.rand(2, 64, 64, 3)
+
+    def applied(conditioning):
+        how = (control, image, 1.0, 0.0, 1.0)
+        given = {"timestep_kf": keyframes} if through == "by its steps" else {"latent_kf_override": of_second}
+        return pack["ACN_AdvancedControlNetApply_v2"]().apply_controlnet(conditioning, None, *how, **given)[0]
+
+    source, edited = map(applied, (edit.source.encoding, edit.variants[0].prompt.encoding))
+    with pytest.raises(EditError, match=case):
+        EditGuider(small_model("sd1"), edit, NEGATIVE, 5.0, source=source, edited=edited)
 
 
 @pytest.mark.parametrize("case", of("comfyui-prompt-control", couple=" COUPLE MASK(0 0.5) a fox"))

@@ -21,6 +21,7 @@ import bootstrap
 FOLDER = bootstrap.CHECKOUT / ".comfyui-packs"
 # Each as it was in the days of the pinned ComfyUI: later ones ask for a later ComfyUI.
 PINNED = {
+    "ComfyUI-Advanced-ControlNet": ("Kosinkadink", "2bde95a468ce5fd3959f646258606ae221fa1e17"),
     "ComfyUI-AnimateDiff-Evolved": ("Kosinkadink", "90fb1331201a4b29488089e4fbffc0d82cc6d0a9"),
     "ComfyUI-AutomaticCFG": ("Extraltodeus", "2e395317b65c05a97a0ef566c4a8c7969305dafa"),
     "ComfyUI-TiledDiffusion": ("shiimizu", "a155b1bac39147381aeaa52b9be42e545626a44f"),
