@@ -50,5 +50,5 @@ def test_a_kernel_that_scales_channels_by_their_largest_gives_the_same_maps_and_
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_kernel_that_gives_no_numbers_for_maps_is_an_error_that_names_it(name):
-    with pytest.raises(EditError, match="^model: the attention kernel without_numbers gave maps"):
+    with pytest.raises(EditError, match=r"^model: the attention kernel without_numbers gave maps"):
         sampled(name, without_numbers)

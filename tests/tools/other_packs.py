@@ -68,7 +68,7 @@ def main(argv: list[str]) -> int:
         print(f"\n{error}", file=sys.stderr)
         return 1
     environment = {**os.environ, "COMFYUI_PATH": str(stable.comfyui), "P2P_OTHER_PACKS": str(folder)}
-    command = [str(python), "-m", "pytest", *(argv or ["host/test_other_packs.py"])]
+    command = [str(python), "-m", "pytest", *(argv or ["host/test_other_packs.py", "host/test_other_packs_refused.py"])]
     return subprocess.run(command, cwd=Path(__file__).resolve().parents[1], env=environment).returncode  # noqa: S603
 
 
