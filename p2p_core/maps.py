@@ -143,7 +143,8 @@ def without_empty_channels(attend: Attend) -> Attend:
 
     def attend_to_something(q, k, v, mask=None):
         empty = (v == 0).all(1, keepdim=True)
-        return attend(q, k, v.masked_fill(empty, 1), mask).masked_fill(empty, 0)
+        more = q.shape[-1] // k.shape[-1]  # heads of queries than of keys; each has the same channels
+        return attend(q, k, v.masked_fill(empty, 1), mask).masked_fill(empty.repeat(1, 1, more), 0)
 
     return attend_to_something
 

@@ -64,7 +64,7 @@ class Run:
         recorded: Recorded | None = None,
         picture: torch.Tensor | None = None,
     ):
-        self.edit = edit.on(architecture)
+        self.edit = edit.on(architecture).within(architecture)
         self.architecture = architecture
         self.rows = Rows(len(edit.variants), batch, trajectory, recorded is not None)
         self.size = size

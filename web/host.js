@@ -216,6 +216,17 @@ export function pictureUrl(file) {
   return api.apiURL(`/view?${new URLSearchParams(file)}`);
 }
 
+/** The workflow that last ran with a node in it, in API form, as far as the server remembers; else null. */
+export async function lastRunWith(node) {
+  const response = await api.fetchApi("/history?max_items=8");
+  const runs = response.ok ? Object.values(await response.json()) : [];
+  const id = node.graph === rootGraph() ? String(node.id) : `:${node.id}`;
+  const isOf = (key) => (node.graph === rootGraph() ? key === id : key.endsWith(id));
+  const ours = runs.filter(({ prompt }) => prompt[3]?.extra_pnginfo?.workflow?.id === rootGraph().id);
+  const found = ours.map(({ prompt }) => Object.entries(prompt[2]).find(([key]) => isOf(key))?.[1]).filter(Boolean);
+  return found.findLast((run) => run.class_type === node.comfyClass) ?? null;
+}
+
 // -- graphs -----------------------------------------------------------------------------------------
 
 const rootGraph = () => app.rootGraph ?? app.graph?.rootGraph ?? app.graph;
@@ -229,6 +240,46 @@ export function allGraphs() {
 /** A node by its id, which is a number in some front ends and text in others. */
 export function nodeIn(graph, id) {
   return graph.getNodeById(id) ?? graph.nodes.find((node) => String(node.id) === String(id));
+}
+
+/** Put a node, or a new one of a type, into a graph. */
+export function addNode(graph, what, pos) {
+  const node = typeof what === "string" ? window.LiteGraph.createNode(what) : what;
+  node.pos = pos;
+  graph.add(node);
+  return node;
+}
+
+/** How high a node is; Nodes 2.0 doesn't tell the node when a picture makes it higher. */
+export function heightOf(node) {
+  return document.querySelector(`.lg-node[data-node-id="${node.id}"]`)?.offsetHeight ?? node.size[1];
+}
+
+/** The nodes that are selected. */
+export const selectedNodes = () => [...(app.canvas?.selectedItems ?? [])].filter((item) => item.comfyClass);
+
+/** Select nodes, and bring them into the window if they are out of it. */
+export function pointTo(nodes) {
+  const { canvas } = app;
+  canvas.selectItems(nodes);
+  const [left, top, width, height] = canvas.ds.visible_area ?? canvas.visible_area;
+  const isSeen = ({ pos: [x, y] }) => x >= left && x <= left + width && y >= top && y <= top + height;
+  if (!nodes.every(isSeen)) canvas.centerOnNode(nodes[0]);
+  canvas.setDirty(true, true);
+}
+
+/** A message at the edge of the window. */
+export function tell(severity, summary, detail) {
+  app.extensionManager.toast.add({ severity, summary, detail, life: severity === "warn" ? 12000 : 6000 });
+}
+
+/** The front end's language, such as "en" or "zh". */
+export const language = () => app.extensionManager?.setting?.get("Comfy.Locale") ?? "en";
+
+/** Whether a seed is drawn anew after each run, so that it is no longer the one that made the picture. */
+export function isSeedPassed(node) {
+  const control = widgetOf(node, "control_after_generate")?.value ?? "fixed";
+  return control !== "fixed" && app.extensionManager.setting.get("Comfy.WidgetControlMode") !== "before";
 }
 
 // -- plumbing ---------------------------------------------------------------------------------------

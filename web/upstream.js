@@ -158,11 +158,11 @@ function editOf({ node, path }) {
 
 // -- links ------------------------------------------------------------------------------------------
 
-function slotOf(node, name) {
+export function slotOf(node, name) {
   return node.inputs?.findIndex((input) => input.name === name || input.widget?.name === name) ?? -1;
 }
 
-function linkOf(node, slot) {
+export function linkOf(node, slot) {
   if (slot < 0 || !node.graph) return null;
   // The own getInputLink of a node that stands for a subgraph is about its outputs.
   if (node.subgraph) return node.isInputConnected(slot) ? linkInto(node, slot) : null;
@@ -174,7 +174,7 @@ function linkInto({ graph, id }, slot) {
   return [...links].find((link) => String(link.target_id) === String(id) && link.target_slot === slot);
 }
 
-function isBoundary(graph, link) {
+export function isBoundary(graph, link) {
   return link.originIsIoNode ?? (graph.inputNode != null && String(link.origin_id) === String(graph.inputNode.id));
 }
 

@@ -281,6 +281,7 @@ class EditGuider(comfy.samplers.CFGGuider):
             own.append(is_own(self.edit, embeddings[:1], edited))
         for cond, is_one in zip(self.conds["positive"], own):
             cond["uuid"] = uuid.uuid4()
+            self.architecture.finish(cond, self.inner_model.diffusion_model)
             session.evaluations[cond["uuid"]] = any(own) and not is_one
 
 

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 
 from ...rows import Rows
+from .conditioning import BY_ROW
 
-TEXT = {"cross_attn", "pooled_output", "cross_attn_controlnet"}
+TEXT = {"cross_attn", "cross_attn_controlnet", *BY_ROW}
 """What has a row for each prompt, in the host's own form of an entry, `[{option: value}, ...]`."""
 STRETCHED = {"concat_latent_image", "concat_mask", "concat_image"}
 """What the host stretches over a batch, as A, A, B, B; it repeats everything else, as A, B, A, B."""
