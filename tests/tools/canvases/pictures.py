@@ -19,8 +19,8 @@ def real_picture(canvas: Canvas) -> None:
     blended = canvas.add(
         "AttentionLocalBlend", 2, "only where the words are", edit=edit["edit"], source_words="cat", edit_words="dog"
     )
-    real = canvas.add("P2PRealPicture", 2, "the source is the picture", edit=blended["edit"])
-    how = {"sampler_name": "euler", "denoise": 0.9, "seed": 2}
+    real = canvas.add("P2PRealPicture", 2, "the source is the picture", edit=blended["edit"], source_cfg=2.4)
+    how = {"sampler_name": "euler", "seed": 2}
     sampled = demo.sample(real["edit"], 3, latent_image=encoded["LATENT"], **how)
     edited = demo.decode(sampled["edited"], 4, "decode the edit")
     grown = canvas.add("GrowMask", 4, "a little more", mask=sampled["blend_mask"], expand=6, tapered_corners=True)
@@ -49,8 +49,8 @@ exactly, and the edit moves away from it only by what the two prompts differ in.
 - **Your own picture:** *LoadImage* in place of the first sampler, resized to what the model was trained on.
 - **No prompt for it?** One plain sentence with the word to be changed is enough. An empty one works as well: then only
   the source's self-attention holds the picture.
-- **Too weak:** raise `denoise`, set `source_cfg` below `cfg`, or shorten the windows with *AttentionInjectSchedule*.
-- **Too strong:** lower `denoise`.
+- **Too weak:** lower `source_cfg`, which here is 0.6 times `cfg`, or shorten the windows with *AttentionInjectSchedule*.
+- **Too strong:** set `source_cfg` to 0, which is the sampler's `cfg`; then lower `denoise`.
 - **Another try:** another seed. Samplers that do not look back, such as `euler`, suit the fresh noise best.
 
 On the right the edit is laid into the picture under the mask of *AttentionLocalBlend*, grown and softened: outside of
