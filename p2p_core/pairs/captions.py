@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Iterator
 from dataclasses import replace
@@ -28,16 +29,21 @@ EDITS = 2  # of one source: they share its picture
 def demo_lines(count: int, seed: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:
     """`count` lines by their numbers from 1, EDITS of each source, and as far as scenes allow as many of each kind."""
     made = dict.fromkeys(KINDS, 0)
-    scene, kinds, rng = Scene(), [], random.Random()
-    for number in range(count):
-        if number % EDITS == 0:
-            rng = random.Random(FRESH + 10**6 * seed + number)
-            scene = _with_both(rng)
-            kinds = [kind for kind in KINDS if _fits(kind, scene)]
-        kind = min(kinds, key=made.__getitem__)
-        kinds.remove(kind)
-        made[kind] += 1
-        yield number + 1, {"source": scene.caption, "edit": _edited(scene, kind, rng).caption, "kind": kind}
+    known: set[tuple[str, str]] = set()
+    for number in itertools.count():
+        rng = random.Random(FRESH + 10**6 * seed + number)
+        scene = _with_both(rng)
+        kinds = [kind for kind in KINDS if _fits(kind, scene)]
+        for _ in range(EDITS):
+            kind = min(kinds, key=made.__getitem__)
+            kinds.remove(kind)
+            captions = scene.caption, _edited(scene, kind, rng).caption
+            if len(known) == count:
+                return
+            if captions not in known:
+                known.add(captions)
+                made[kind] += 1
+                yield len(known), {"source": captions[0], "edit": captions[1], "kind": kind}
 
 
 def _with_both(rng: random.Random) -> Scene:

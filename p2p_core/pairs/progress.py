@@ -27,6 +27,11 @@ class Progress:
         self._bar.update(count)
         self._show()
 
+    def rejected(self, count: int) -> None:
+        """So many samples will not be drawn."""
+        if self._bar.total is not None:
+            self._bar.total -= count
+
     def _show(self) -> None:
         seconds = self._bar.format_dict["elapsed"]
         told = [f"{60 * (self._bar.n - self._before) / seconds:.0f} a minute"] if seconds > 1 else []

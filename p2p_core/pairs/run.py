@@ -12,7 +12,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, replace
 from functools import partial
 from itertools import chain
@@ -73,12 +73,14 @@ def make(options: argparse.Namespace) -> None:
     with said_where_full(folder), Rejects(folder / "rejects.jsonl") as rejects:
         for reject in tally.rejects:
             rejects.add(reject)
-        asked = rejects.without(requests(lines, progress.say))
+            progress.rejected(order.draws.samples)
+        asked = rejects.without(requests(lines, progress.say), partial(progress.rejected, order.draws.samples))
         planned = (task for task in tasks(asked) if not shards.is_done(task))
         for done in outcomes(order, planned, options, progress):
             tally.add(done.tally)
             for reject in done.tally.rejects:
                 rejects.add(reject)
+                progress.rejected(order.draws.samples)
             shards.add(done)
         shards.finish()
     progress.close()
@@ -134,10 +136,11 @@ class Rejects:
         self._file.write(json.dumps(asdict(reject), ensure_ascii=False) + "\n")
         self._file.flush()
 
-    def without(self, found: Iterable[tuple[int, Request | Reject]]) -> Iterator[tuple[int, Request]]:
+    def without(self, found: Iterable[tuple[int, Request | Reject]], rejected: Callable[[], None]) -> Iterator[tuple[int, Request]]:
         for line, one in found:
             if isinstance(one, Reject):
                 self.add(one)
+                rejected()
             else:
                 yield line, one
 

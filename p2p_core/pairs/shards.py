@@ -33,6 +33,8 @@ class Shards:
     """
 
     def __init__(self, folder: Path, form: str, pairs: int, scores: Sequence[str]):
+        if form == "parquet":
+            check_parquet()
         self.folder, self.form, self.scores = folder, form, scores
         self.tasks = max(-(-pairs // PAIRS_A_TASK), 1)
         for name in ("data", "tallies"):
@@ -101,6 +103,16 @@ class Shards:
         with said_where_full(self.folder):
             whole(self.tally_file(shard), lambda file: file.write(json.dumps(told).encode()))
             whole(self.rows_file(shard), lambda file: write(file, rows, self.scores))
+
+
+def check_parquet() -> None:
+    """Raises EditError where Parquet cannot be written, before anything is drawn."""
+    try:
+        import pyarrow.parquet  # noqa: F401
+    except ImportError as error:
+        raise EditError(
+            "format", "Parquet needs pyarrow.", "pip install pyarrow, or choose --format webdataset."
+        ) from error
 
 
 def whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
