@@ -35,10 +35,14 @@ def parser() -> argparse.ArgumentParser:
         "without it captions of the demo world")  # fmt: skip
     add("-o", "--output", type=Path, default=Path("pairs"), help="the data set's folder (pairs)")
     add("--demo_pairs", type=int, default=64, help="how many pairs of demo captions, without an input (64)")
-    add("--again", nargs=2, metavar=("SHARD", "ROW"), help="draw one row of a shard again from its columns, and compare")
+    add(
+        "--again", nargs=2, metavar=("SHARD", "ROW"), help="draw one row of a shard again from its columns, and compare"
+    )
 
     group = parse.add_argument_group("what is drawn")
-    group.add_argument("--samples", type=int, default=draws.samples, help="of each pair of captions (8; the paper: 100)")
+    group.add_argument(
+        "--samples", type=int, default=draws.samples, help="of each pair of captions (8; the paper: 100)"
+    )
     group.add_argument("--p", type=float, nargs=2, default=draws.p, metavar=("MIN", "MAX"),
                        help="the share of the steps with injection is drawn between these (0.1 0.9)")  # fmt: skip
     group.add_argument("--inject", choices=INJECTED, default=settings.inject, help="whose share p is (self)")
@@ -62,7 +66,9 @@ def parser() -> argparse.ArgumentParser:
     group.add_argument("--threads", type=int, default=settings.threads, help="of the processor, a worker (1)")
 
     group = parse.add_argument_group("what is kept")
-    group.add_argument("--clip", default="", help="a folder with a CLIP that transformers saved; none: nothing is scored")
+    group.add_argument(
+        "--clip", default="", help="a folder with a CLIP that transformers saved; none: nothing is scored"
+    )
     group.add_argument("--clip_image", type=float, default=asked.image, help="of the two pictures, at least (0.75)")
     group.add_argument("--clip_caption", type=float, default=asked.caption, help="of picture and caption (0.2)")
     group.add_argument("--clip_direction", type=float, default=asked.direction, help="of the change (0.2)")
@@ -76,7 +82,9 @@ def parser() -> argparse.ArgumentParser:
     group = parse.add_argument_group("who does it")
     group.add_argument("--workers", type=int, help="processes with a model each, by Ray; without it this process alone")
     group.add_argument("--address", default="", help="of a Ray cluster; needs --workers")
-    group.add_argument("--gpus", type=float, help="of a GPU for each worker; by default 1 with --device cuda, else none")
+    group.add_argument(
+        "--gpus", type=float, help="of a GPU for each worker; by default 1 with --device cuda, else none"
+    )
     return parse
 
 

@@ -6,6 +6,7 @@ that died to another one.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -39,8 +40,8 @@ def on_ray(order: Order, tasks: Iterable[Task], workers: int, address: str = "",
         return
     _connect(ray, workers * order.settings.threads, address)
     try:
-        context = ray.data.DataContext.get_current()
-        context.enable_progress_bars = False
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        ray.data.DataContext.get_current().enable_progress_bars = False
         blocks = min(len(waiting), _MOST_BLOCKS)  # a block is what an actor is handed, and what is done again
         found = ray.data.from_items(waiting, override_num_blocks=blocks).map(
             _Actor,
@@ -73,14 +74,18 @@ class _Actor:
 
 
 def _connect(ray, cpus: int, address: str) -> None:
-    """Start Ray here with as many processors as the workers use, or join a cluster, which is sent this package."""
-    options: dict = {"log_to_driver": False, "logging_level": "ERROR", "include_dashboard": False}
+    """Start Ray here with as many processors as the workers use, or join a cluster, which is sent this package.
+
+    Ray says little meanwhile: the progress bar is ours.
+    """
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
         if address:
-            package = {"py_modules": [str(_ROOT / "p2p_core")]}
-            ray.init(address=address, runtime_env=package, log_to_driver=False, logging_level="ERROR")
+            ray.init(address=address, runtime_env={"py_modules": [str(_ROOT / "p2p_core")]}, **quiet)
         else:
             paths = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
-            ray.init(num_cpus=cpus, runtime_env={"env_vars": {"PYTHONPATH": paths}}, **options)
+            here = {"num_cpus": cpus, "include_dashboard": False}
+            ray.init(runtime_env={"env_vars": {"PYTHONPATH": paths}}, **here, **quiet)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise EditError("address", f"Ray can't be reached at {address or 'this machine'} ({error}).") from error

@@ -85,7 +85,10 @@ class Painter:
         given, inject = dict(request.windows), self.settings.inject
         default = InjectSchedule()
         if p is not None:
-            ends = {"cross": p if inject in ("cross", "both") else 0.0, "self": p if inject in ("self", "both") else 0.0}
+            ends = {
+                "cross": p if inject in ("cross", "both") else 0.0,
+                "self": p if inject in ("self", "both") else 0.0,
+            }
         else:
             ends = {"cross": default.cross_window.end, "self": default.self_window.end}
         windows = {

@@ -1,4 +1,4 @@
-"""Which pairs are worth keeping: broken pictures dropped by name, scores against thresholds, the best of each request."""
+"""Which pairs are worth keeping: broken ones are dropped by name, the best of each request are kept."""
 
 from __future__ import annotations
 

@@ -1,24 +1,50 @@
-"""What is told at the end."""
+"""What is told at the end: a table, the data set's card and its pictures."""
 
 from __future__ import annotations
 
+import json
+from functools import partial
 from pathlib import Path
 
+from PIL import Image
+
+from .card import card
+from .rows import Row
+from .shards import FORMS, whole
+from .sheet import chosen, contact_sheet, histograms
 from .tally import Tally
 from .task import Order
 
 
-def finish(folder: Path, order: Order, tally: Tally, rejected: int, form: str) -> None:
+def finish(folder: Path, order: Order, tally: Tally, rejected: int, form: str, scores: tuple[str, ...]) -> None:
+    """Write README.md, report.json, contact_sheet.png and scores.png beside the shards, and print the table."""
+    rows: list[Row] = chosen(sorted((folder / "data").glob(f"*{FORMS[form]}")))
+    title = f"{tally.kept.total():,} pairs, of {tally.drawn.total():,} samples"
+    pictures = {"contact_sheet.png": contact_sheet(rows, title) if rows else None, "scores.png": histograms(tally)}
+    made = {name: picture for name, picture in pictures.items() if picture is not None}
+    for name, picture in made.items():
+        whole(folder / name, partial(_save, picture))
+    text = card(order, tally, rejected, form, scores, list(made))
+    whole(folder / "README.md", lambda file: file.write(text.encode()))
+    counts = json.dumps(tally.as_json() | {"rejected": rejected}, indent=1)
+    whole(folder / "report.json", lambda file: file.write(counts.encode()))
     print(table(tally))
     print(f"{tally.kept.total()} of {tally.drawn.total()} samples are in {folder / 'data'}; {rejected} lines rejected.")
 
 
 def table(tally: Tally) -> str:
-    """Acceptance by kind of edit, and why samples were dropped, a line each."""
+    """Acceptance by kind of edit, a line each."""
     kinds = sorted(tally.drawn, key=lambda kind: (-tally.kept[kind] / tally.drawn[kind], kind))
-    width = max((len(kind) for kind in [*kinds, "everything"]), default=0)
+    width = max(map(len, [*kinds, "everything"]))
     lines = [f"{'kind':<{width}}  pairs  samples  kept  share"]
-    for kind in [*kinds, "everything"]:
-        of = [counts.total() if kind == "everything" else counts[kind] for counts in (tally.pairs, tally.drawn, tally.kept)]
-        lines.append(f"{kind:<{width}}  {of[0]:>5}  {of[1]:>7}  {of[2]:>4}  {of[2] / max(of[1], 1):>5.0%}")
-    return "\n".join(lines)
+    lines += [_line(kind, width, *(of[kind] for of in (tally.pairs, tally.drawn, tally.kept))) for kind in kinds]
+    totals = (of.total() for of in (tally.pairs, tally.drawn, tally.kept))
+    return "\n".join([*lines, _line("everything", width, *totals)])
+
+
+def _line(name: str, width: int, pairs: int, drawn: int, kept: int) -> str:
+    return f"{name:<{width}}  {pairs:>5}  {drawn:>7}  {kept:>4}  {kept / max(drawn, 1):>5.0%}"
+
+
+def _save(picture: Image.Image, file) -> None:
+    picture.save(file, "PNG")

@@ -13,7 +13,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -27,11 +27,12 @@ from .captions import demo_lines
 from .plan import Task, tasks
 from .progress import Progress
 from .reading import Lines, Reject, read_lines, requests
+from .report import finish
 from .request import Request
 from .rows import PICTURES, pixels, sample_of
 from .shards import Shards, read_rows, said_where_full, whole
 from .tally import Tally
-from .task import Done, Order, Worker, make_filters
+from .task import Done, Order, Worker, score_names
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -52,11 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def make(options: argparse.Namespace) -> None:
     order = order_of(options)
-    scores = tuple(name for judge in make_filters(replace(order, clip="")) for name in judge.scores)
-    if order.clip:
-        from .clip import Clip
-
-        scores += Clip.scores
+    scores = score_names(order)
     folder = options.output
     same_settings(folder, order, options)
     shards = Shards(folder, options.format, options.shard, scores)
@@ -84,14 +81,11 @@ def make(options: argparse.Namespace) -> None:
             shards.add(done)
         shards.finish()
     progress.close()
-    from .report import finish
+    with said_where_full(folder):
+        finish(folder, order, tally, rejects.count, options.format, scores)
 
-    finish(folder, order, tally, rejects.count, options.format)
 
-
-def outcomes(
-    order: Order, planned: Iterator[Task], options: argparse.Namespace, progress: Progress
-) -> Iterator[Done]:
+def outcomes(order: Order, planned: Iterator[Task], options: argparse.Namespace, progress: Progress) -> Iterator[Done]:
     """Each task's outcome, of this process or of Ray's workers."""
     first = next(planned, None)
     if first is None:  # no model is loaded where nothing is left to do
@@ -136,7 +130,9 @@ class Rejects:
         self._file.write(json.dumps(asdict(reject), ensure_ascii=False) + "\n")
         self._file.flush()
 
-    def without(self, found: Iterable[tuple[int, Request | Reject]], rejected: Callable[[], None]) -> Iterator[tuple[int, Request]]:
+    def without(
+        self, found: Iterable[tuple[int, Request | Reject]], rejected: Callable[[], None]
+    ) -> Iterator[tuple[int, Request]]:
         for line, one in found:
             if isinstance(one, Reject):
                 self.add(one)

@@ -1,4 +1,4 @@
-"""Rows in files that are whole or not there: Parquet, or WebDataset tars. The shards that are done are a run's state."""
+"""Rows in files that are whole or not there, Parquet or WebDataset tars. Those that are there are a run's state."""
 
 from __future__ import annotations
 

@@ -50,13 +50,19 @@ def make_filters(order: Order) -> list[Filter]:
     return [Broken(), *clip, *map(own_filter, order.filters)]
 
 
+def score_names(order: Order) -> tuple[str, ...]:
+    """The scores that pairs will have, without loading what gives them."""
+    own = (name for filter in order.filters for name in own_filter(filter).scores)
+    return (*Broken.scores, *(Clip.scores if order.clip else ()), *own)
+
+
 class Worker:
     """Holds the model and the filters; does one task after another."""
 
     def __init__(self, order: Order):
         self.order = order
-        self.painter = Painter(order.settings)
         self.filters = make_filters(order)
+        self.painter = Painter(order.settings)
 
     def __call__(self, task: Task, drew: Callable[[int], None] = lambda count: None) -> Done:
         """A task's rows in the order of its lines and samples.
@@ -80,9 +86,7 @@ class Worker:
             drew(sum(map(len, batch)))
         drawn.sort(key=lambda pair: (lines[pair.sample.request.name], pair.sample.number))
         found = filtered(drawn, self.filters, self.order.keep)
-        rows = [
-            row(pair, lines[pair.sample.request.name], self.painter.settings) for pair in found if not pair.dropped
-        ]
+        rows = [row(pair, lines[pair.sample.request.name], self.painter.settings) for pair in found if not pair.dropped]
         return Done(task.number, task.name, rows, Tally.of(found, rejects))
 
     def _draw(self, batch: Sequence[Sequence[Sample]]) -> list[Drawn]:

@@ -1,6 +1,6 @@
 """The judge as a filter of edit pairs of the demo world:
 
-    python -m p2p_core pairs --filter tests.bench.judge.pairs:Follows
+python -m p2p_core pairs --filter tests.bench.judge.pairs:Follows
 """
 
 from __future__ import annotations

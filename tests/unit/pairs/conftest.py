@@ -7,7 +7,13 @@ import pytest
 LINES = [
     {"source": "a cat on a car", "edit": "a dog on a car"},
     {"source": "a cat on a car", "edit": "a cat on a red car", "reweight": {"red": 2.0}},
-    {"source": "a fox in the snow", "edit": "an owl in the snow", "source_words": "fox", "edit_words": "owl", "self_end": 0.7},
+    {
+        "source": "a fox in the snow",
+        "edit": "an owl in the snow",
+        "source_words": "fox",
+        "edit_words": "owl",
+        "self_end": 0.7,
+    },
 ]
 
 

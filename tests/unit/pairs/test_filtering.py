@@ -52,7 +52,10 @@ class Ranked:
 
     def __call__(self, pairs):
         self.seen += len(pairs)
-        return [Verdict({"worth": self.worths[pair.sample.number]}, "low" * (self.worths[pair.sample.number] < 0)) for pair in pairs]
+        return [
+            Verdict({"worth": self.worths[pair.sample.number]}, "low" * (self.worths[pair.sample.number] < 0))
+            for pair in pairs
+        ]
 
 
 def test_the_best_of_each_request_are_kept(asked):
@@ -114,7 +117,9 @@ def test_similarities_are_the_papers(clip_folder, asked):
     pairs = [drawn(asked[0]), drawn(asked[2], OTHER, NOISE), drawn(asked[1], NOISE, 255 - NOISE)]
     for pair, verdict in zip(pairs, clip(pairs)):
         request = pair.sample.request
-        pictures, texts = zip(*(clip.embed([p], [t]) for p, t in ((pair.source, request.source), (pair.edited, request.edit))))
+        pictures, texts = zip(
+            *(clip.embed([p], [t]) for p, t in ((pair.source, request.source), (pair.edited, request.edit)))
+        )
         (i_s, i_e), (t_s, t_e) = ([one[0].double().numpy() for one in of] for of in (pictures, texts))
         wanted = [cosine(i_s, i_e), cosine(i_s, t_s), cosine(i_e, t_e), cosine(i_e - i_s, t_e - t_s)]
         assert list(verdict.scores.values()) == pytest.approx(wanted, abs=2e-4)
@@ -155,7 +160,9 @@ def test_the_edits_caption_has_a_threshold_too(asked, monkeypatch, clip_folder):
     clip = Clip(clip_folder)
     units = torch.eye(3)
     likes = {"a cat on a car": units[0], "a dog on a car": units[1]}
-    monkeypatch.setattr(clip, "embed", lambda pictures, captions: (units[[0, 0]], torch.stack([likes[c] for c in captions])))
+    monkeypatch.setattr(
+        clip, "embed", lambda pictures, captions: (units[[0, 0]], torch.stack([likes[c] for c in captions]))
+    )
     assert clip([drawn(asked[0])])[0].dropped == "clip: edit unlike its caption"
 
 

@@ -36,7 +36,10 @@ def test_words_with_weights_are_more_or_less_of_them():
     assert instruct("a smiling cat in the snow", "a smiling cat in the snow", [("smiling", 2.0), ("snow", -4.0)]) == (
         instruct("a cat", "a cat", [("smiling", 3.0), ("snow", 0.5)])
     )
-    assert instruct("a cat", "a cat", [("smiling", 3.0), ("snow", 0.5)]).text == "make it more smiling and make it less snow"
+    assert (
+        instruct("a cat", "a cat", [("smiling", 3.0), ("snow", 0.5)]).text
+        == "make it more smiling and make it less snow"
+    )
 
 
 def test_case_and_marks_change_nothing():

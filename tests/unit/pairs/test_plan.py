@@ -50,7 +50,9 @@ def test_batches_hold_every_sample_once_and_are_filled(chosen, number, rows):
     made = list(batches(wanted, rows))
     assert Counter(sample for batch in made for group in batch for sample in group) == Counter(wanted)
     assert all(filled(batch) <= rows for batch in made)
-    assert all(len({(sample.request.source, sample.seed) for sample in group}) == 1 for batch in made for group in batch)
+    assert all(
+        len({(sample.request.source, sample.seed) for sample in group}) == 1 for batch in made for group in batch
+    )
     assert all(filled(batch) > rows - 2 for batch in made[:-1])  # no room for another pair
 
 

@@ -34,13 +34,19 @@ def written_as(kind: str, folder):
     else:
         pyarrow = pytest.importorskip("pyarrow")
         parquet = pytest.importorskip("pyarrow.parquet")
-        parquet.write_table(pyarrow.Table.from_pylist([dict.fromkeys(k for line in LINES for k in line) | one for one in LINES]), path)
+        parquet.write_table(
+            pyarrow.Table.from_pylist([dict.fromkeys(k for line in LINES for k in line) | one for one in LINES]), path
+        )
     return path
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_every_kind_of_file_says_the_same(kind, tmp_path):
-    assert read(written_as(kind, tmp_path)) == read(written_as("jsonl", tmp_path)) == [read_request(line) for line in LINES]
+    assert (
+        read(written_as(kind, tmp_path))
+        == read(written_as("jsonl", tmp_path))
+        == [read_request(line) for line in LINES]
+    )
 
 
 def test_standard_input_is_json_lines(monkeypatch):

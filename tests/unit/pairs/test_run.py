@@ -85,7 +85,10 @@ def test_other_lines_do_not_go_into_the_same_shards(whole, tmp_path, capsys):
 
 def test_bad_lines_are_rejected_with_their_reasons_and_the_run_goes_on(tmp_path, capsys):
     lines = ["{", '{"source": "a cat on a car", "edit": "a dog on a car"}', '{"source": "a cat", "edit": "a zebra"}']
-    lines += ['{"source": "a cat", "edit": "a dog", "reweight": {"bird": 2}}', '{"source": "a cat", "edit": "a dog", "self_end": 3}']
+    lines += [
+        '{"source": "a cat", "edit": "a dog", "reweight": {"bird": 2}}',
+        '{"source": "a cat", "edit": "a dog", "self_end": 3}',
+    ]
     (tmp_path / "lines.jsonl").write_text("\n".join(lines))
     folder = tmp_path / "pairs"
     for _ in range(2):  # the second time all is done, and is told all the same
@@ -123,6 +126,8 @@ def test_mistakes_are_told_in_a_sentence(arguments, message, tmp_path, capsys):
 
 
 def test_options_are_read_from_a_file(tmp_path, capsys):
-    (tmp_path / "options").write_text(f"# few\n--steps 2\n--samples 1\n--demo_pairs 1\n--format webdataset\n-o '{tmp_path / 'a b'}'\n")
+    (tmp_path / "options").write_text(
+        f"# few\n--steps 2\n--samples 1\n--demo_pairs 1\n--format webdataset\n-o '{tmp_path / 'a b'}'\n"
+    )
     assert command.main([f"@{tmp_path / 'options'}"]) == 0
     assert len(made(tmp_path / "a b")) == 1
