@@ -34,7 +34,9 @@ def on_ray(order: Order, tasks: Iterable[Task], workers: int, address: str = "",
         import ray
         import ray.data
     except ImportError as error:
-        raise EditError("workers", "this needs Ray.", "pip install 'ray[data]', or leave --workers out.") from error
+        raise EditError(
+            "workers", "they need Ray, which is missing.", "Run pip install 'ray[data]', or leave --workers out."
+        ) from error
     waiting = [{"task": task} for task in tasks]
     if not waiting:
         return

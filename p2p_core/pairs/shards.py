@@ -111,7 +111,9 @@ def check_parquet() -> None:
         import pyarrow.parquet  # noqa: F401
     except ImportError as error:
         raise EditError(
-            "format", "Parquet needs pyarrow.", "pip install pyarrow, or choose --format webdataset."
+            "format",
+            "pyarrow is missing, which writes Parquet.",
+            "Run pip install pyarrow, or use --format webdataset.",
         ) from error
 
 

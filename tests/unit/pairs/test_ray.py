@@ -16,7 +16,7 @@ from prompt_to_prompt.p2p_core.pairs.shards import read_rows
 pytest.importorskip("ray")
 pytest.importorskip("ray.data")
 
-PAIRS = ["--demo_pairs", "20", "--shard", "8", "--samples", "1", "--steps", "2", "--width", "64", "--height", "64"]
+PAIRS = ["--demo_pairs", "32", "--shard", "8", "--samples", "1", "--steps", "2", "--width", "64", "--height", "64"]
 PAIRS += ["--format", "webdataset"]
 
 
@@ -49,17 +49,21 @@ def actors(process: subprocess.Popen) -> list[psutil.Process]:
     return named
 
 
-def test_two_workers_make_the_rows_that_one_process_makes_although_one_is_killed(tmp_path, plain):
-    """One worker dies by SIGKILL while it has a task: that is given to another."""
-    process = start(tmp_path / "two", "--workers", "2")
-    limit = time.monotonic() + 240
-    while process.poll() is None and not (found := actors(process)):
+def test_two_workers_make_the_rows_that_one_process_makes_although_both_are_killed(tmp_path, plain):
+    """Once a shard is there, both workers die by SIGKILL in the midst of the next tasks, which are begun again."""
+    folder = tmp_path / "two"
+    process = start(folder, "--workers", "2")
+    limit = time.monotonic() + 400
+    while process.poll() is None and not list(folder.glob("data/train-*.tar")):
         assert time.monotonic() < limit
-        time.sleep(0.1)
-    found[0].kill()
-    _, said = process.communicate(timeout=240)
+        time.sleep(0.05)
+    killed = actors(process)
+    for worker in killed:
+        worker.kill()
+    _, said = process.communicate(timeout=400)
     assert process.returncode == 0, said
-    assert made(tmp_path / "two") == plain
+    assert len(killed) == 2
+    assert made(folder) == plain
 
 
 def test_a_cluster_of_two_nodes_makes_them_with_two_workers_and_with_one(tmp_path, plain):
@@ -71,11 +75,11 @@ def test_a_cluster_of_two_nodes_makes_them_with_two_workers_and_with_one(tmp_pat
         cluster.add_node(num_cpus=1)
         for workers in ("2", "1"):
             process = start(tmp_path / workers, "--workers", workers, "--address", cluster.address)
-            _, said = process.communicate(timeout=240)
+            _, said = process.communicate(timeout=400)
             assert process.returncode == 0, said
             assert made(tmp_path / workers) == plain
         process = start(tmp_path / "none", "--workers", "1", "--address", cluster.address, "--model", "nowhere")
-        _, said = process.communicate(timeout=240)
+        _, said = process.communicate(timeout=400)
         assert process.returncode == 1
         assert "prompt-to-prompt pairs: model: there is no file or folder nowhere." in said
     finally:

@@ -11,7 +11,10 @@ import time
 
 import pytest
 from bootstrap import CHECKOUT
+from PIL import Image
 from prompt_to_prompt.p2p_core.pairs import run as command
+from prompt_to_prompt.p2p_core.pairs.arguments import order_of, parser
+from prompt_to_prompt.p2p_core.pairs.clip import Thresholds
 from prompt_to_prompt.p2p_core.pairs.shards import read_rows
 
 FEW = ["--steps", "2", "--samples", "2", "--width", "64", "--height", "64", "--format", "webdataset"]
@@ -40,6 +43,16 @@ def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
     assert command.main(["-o", str(folder), "--demo_pairs", "20", "--shard", "8", *FEW]) == 0
     return folder
+
+
+def test_what_was_made_is_told_with_pictures(whole):
+    card = (whole / "README.md").read_text()
+    drawn = json.loads((whole / "report.json").read_text())["drawn"]
+    for kind, count in drawn.items():
+        assert f"| {kind} |" in card and f"| {count} |" in card
+    assert "Nothing else was filtered" in card and "path: data/*.tar" in card
+    assert {"contact_sheet.png", "scores.png"} <= {file.name for file in whole.iterdir()}
+    assert Image.open(whole / "contact_sheet.png").width > 1000
 
 
 def test_a_data_set_is_made_with_nothing_at_hand(whole):
@@ -123,6 +136,12 @@ def test_a_row_of_a_shard_is_drawn_again_to_the_bit(whole, tmp_path, capsys):
 def test_mistakes_are_told_in_a_sentence(arguments, message, tmp_path, capsys):
     assert command.main(["-o", str(tmp_path), "--format", "webdataset", *arguments]) == 1
     assert f"prompt-to-prompt pairs: {message}" in capsys.readouterr().err
+
+
+def test_the_example_of_options_is_the_papers():
+    order = order_of(parser().parse_args([f"@{CHECKOUT / 'p2p_core/pairs/instruct_pix2pix.options'}"]))
+    assert (order.draws.samples, order.draws.p, order.keep) == (100, (0.1, 0.9), 4)
+    assert (order.thresholds, order.settings.inject) == (Thresholds(0.75, 0.2, 0.2), "self")
 
 
 def test_options_are_read_from_a_file(tmp_path, capsys):

@@ -135,5 +135,5 @@ def test_without_pyarrow_parquet_is_refused_before_anything_is_drawn(tmp_path, m
     for name in [name for name in sys.modules if name.split(".")[0] == "pyarrow"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(EditError, match="pip install pyarrow, or choose --format webdataset"):
+    with pytest.raises(EditError, match="pip install pyarrow, or use --format webdataset"):
         Shards(tmp_path, "parquet", 8, SCORES)
