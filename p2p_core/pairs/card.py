@@ -98,12 +98,15 @@ def _filters(order: Order) -> str:
 
 
 def _acceptance(tally: Tally) -> str:
-    lines = ["| kind | pairs | samples | kept | share |", "|---|---|---|---|---|"]
-    for kind, drawn in sorted(tally.drawn.items(), key=lambda one: (-tally.kept[one[0]] / one[1], one[0])):
-        kept = tally.kept[kind]
-        lines.append(f"| {kind} | {tally.pairs[kind]:,} | {drawn:,} | {kept:,} | {kept / drawn:.0%} |")
-    totals = (counts.total() for counts in (tally.pairs, tally.drawn, tally.kept))
-    return "\n".join([*lines, "| **everything** | {:,} | {:,} | {:,} | {:.0%} |".format(*totals, tally.acceptance)])
+    lines = ["| kind | pairs | samples | accepted | share | kept |", "|---|---|---|---|---|---|"]
+    counts = (tally.pairs, tally.drawn, tally.passed, tally.kept)
+    for kind in sorted(tally.drawn, key=lambda kind: (-tally.passed[kind] / tally.drawn[kind], kind)):
+        lines.append(_line(kind, *(of[kind] for of in counts)))
+    return "\n".join([*lines, _line("**everything**", *(of.total() for of in counts))])
+
+
+def _line(name: str, pairs: int, drawn: int, passed: int, kept: int) -> str:
+    return f"| {name} | {pairs:,} | {drawn:,} | {passed:,} | {passed / max(drawn, 1):.0%} | {kept:,} |"
 
 
 def _reasons(tally: Tally) -> str:

@@ -90,4 +90,4 @@ def _connect(ray, cpus: int, address: str) -> None:
             here = {"num_cpus": cpus, "include_dashboard": False}
             ray.init(runtime_env={"env_vars": {"PYTHONPATH": paths}}, **here, **quiet)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        raise EditError("address", f"Ray can't be reached at {address or 'this machine'} ({error}).") from error
+        raise EditError("address", f"no Ray answers at {address or 'this machine'} ({error}).") from error

@@ -13,8 +13,8 @@ import numpy as np
 from ..errors import EditError
 from .plan import Sample
 
-BROKEN = ("black", "clipped", "flat", "identical")
-"""Names of what is wrong with a pair whose pictures nobody wants."""
+NOT_BEST = "not of the best"
+"""How the names begin of pairs that no filter dropped, and that are not kept all the same."""
 
 
 @dataclass(frozen=True)
@@ -126,5 +126,5 @@ def _best(found: list[Drawn], ranks_by: str, keep: int) -> list[Drawn]:
     for own in places.values():
         own.sort(key=lambda i: (-found[i].scores.get(ranks_by, 0.0), found[i].sample.number))
         for i in own[keep:]:
-            found[i] = replace(found[i], dropped=f"not of the best {keep}")
+            found[i] = replace(found[i], dropped=f"{NOT_BEST} {keep}")
     return found

@@ -66,16 +66,30 @@ def _changes(old: list[str], new: list[str]) -> list[_Change]:
     changes, i0, j0 = [], 0, 0
     for i, j in [*kept, (len(old), len(new))]:
         if old[i0:i] or new[j0:j]:
-            changes.append(_change(old[i0:i], new[j0:j], new[j0 - 1] if j0 else "", old[i] if i < len(old) else ""))
+            changes.append(_change(old[i0:i], new[j0:j], new[:j0], old[i] if i < len(old) else ""))
         i0, j0 = i + 1, j + 1
     return changes
 
 
-def _change(gone: list[str], come: list[str], before: str, following: str) -> _Change:
+def _change(gone: list[str], come: list[str], before: list[str], following: str) -> _Change:
     """With the article that the new words have, which is no part of the change: an owl in the place of a cat."""
     if gone and come and letters(gone[0]) in _ARTICLES and letters(come[0]) in _ARTICLES:
-        before, gone, come = come[0], gone[1:], come[1:]
-    return _Change(tuple(gone), tuple(come), before if letters(before) in _ARTICLES else "", following)
+        before, gone, come = come[:1], gone[1:], come[1:]
+    return _Change(tuple(gone), tuple(come), _article(before, come), following)
+
+
+def _article(before: list[str], come: list[str]) -> str:
+    """The article before words that came. With others between, as in a smiling owl, it is a or an by their sound."""
+    if _opens(come) in _LITTLE:
+        return ""
+    for between, word in enumerate(reversed(before)):
+        if letters(word) in _ARTICLES:
+            if between and come and letters(word) in ("a", "an"):
+                return "an" if letters(come[0])[:1] in tuple("aeiou") else "a"
+            return word
+        if letters(word) in _LITTLE:
+            break
+    return ""
 
 
 def _written(change: _Change) -> Instruction | None:

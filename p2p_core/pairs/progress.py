@@ -1,4 +1,4 @@
-"""How far a run is, in one line: pairs a minute, how many of them are kept, the time that is left."""
+"""How far a run is, in one line: pairs a minute, how many the filters accept, the time that is left."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Progress:
         seconds = self._bar.format_dict["elapsed"]
         told = [f"{60 * (self._bar.n - self._before) / seconds:.0f} a minute"] if seconds > 1 else []
         if self.tally.drawn:
-            told.append(f"{self.tally.acceptance:.0%} kept")
+            told.append(f"{self.tally.acceptance:.0%} accepted")
         self._bar.set_postfix_str(", ".join(told), refresh=False)
 
     def say(self, text: str) -> None:

@@ -34,16 +34,16 @@ def finish(folder: Path, order: Order, tally: Tally, rejected: int, form: str, s
 
 def table(tally: Tally) -> str:
     """Acceptance by kind of edit, a line each."""
-    kinds = sorted(tally.drawn, key=lambda kind: (-tally.kept[kind] / tally.drawn[kind], kind))
+    counts = (tally.pairs, tally.drawn, tally.passed, tally.kept)
+    kinds = sorted(tally.drawn, key=lambda kind: (-tally.passed[kind] / tally.drawn[kind], kind))
     width = max(map(len, [*kinds, "everything"]))
-    lines = [f"{'kind':<{width}}  pairs  samples  kept  share"]
-    lines += [_line(kind, width, *(of[kind] for of in (tally.pairs, tally.drawn, tally.kept))) for kind in kinds]
-    totals = (of.total() for of in (tally.pairs, tally.drawn, tally.kept))
-    return "\n".join([*lines, _line("everything", width, *totals)])
+    lines = [f"{'kind':<{width}}  pairs  samples  accepted  share  kept"]
+    lines += [_line(kind, width, *(of[kind] for of in counts)) for kind in kinds]
+    return "\n".join([*lines, _line("everything", width, *(of.total() for of in counts))])
 
 
-def _line(name: str, width: int, pairs: int, drawn: int, kept: int) -> str:
-    return f"{name:<{width}}  {pairs:>5}  {drawn:>7}  {kept:>4}  {kept / max(drawn, 1):>5.0%}"
+def _line(name: str, width: int, pairs: int, drawn: int, passed: int, kept: int) -> str:
+    return f"{name:<{width}}  {pairs:>5}  {drawn:>7}  {passed:>8}  {passed / max(drawn, 1):>5.0%}  {kept:>4}"
 
 
 def _save(picture: Image.Image, file) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ..alignment import MODES
@@ -50,8 +50,9 @@ class Request:
 
     @property
     def name(self) -> str:
-        """A digest of all that it asks for: the same of every line that is the same."""
-        return hashlib.blake2b(self.text.encode(), digest_size=8).hexdigest()
+        """A digest of all that it asks for: the same of every line that is the same, however we would word it."""
+        asked = replace(self, kind="", instruction=self.instruction if self.written_by == GIVEN else "")
+        return hashlib.blake2b(asked.text.encode(), digest_size=8).hexdigest()
 
     @property
     def text(self) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from .filtering import Drawn
+from .filtering import NOT_BEST, Drawn
 from .reading import Reject
 
 BINS = 40
@@ -60,9 +60,18 @@ class Tally:
         self.rejects += other.rejects
 
     @property
+    def passed(self) -> Counter[str]:
+        """By kind: samples that no filter dropped; those that are kept, and those beyond the best."""
+        spare = {of: count for of, count in self.reasons.items() if of[1].startswith(NOT_BEST)}
+        passed = Counter(self.kept)
+        for (kind, _), count in spare.items():
+            passed[kind] += count
+        return passed
+
+    @property
     def acceptance(self) -> float:
-        """The share of samples that are kept; 0 before any."""
-        return self.kept.total() / max(self.drawn.total(), 1)
+        """The share of samples that no filter dropped; 0 before any."""
+        return self.passed.total() / max(self.drawn.total(), 1)
 
     def as_json(self) -> dict[str, Any]:
         return {

@@ -65,6 +65,7 @@ def test_the_best_of_each_request_are_kept(asked):
     for first in (0, 8):
         assert [pair.sample.number for pair in found[first : first + 8] if not pair.dropped] == [1, 3, 4]
     assert {pair.dropped for pair in found} == {"", "low", "not of the best 3"}
+    assert Tally.of(found).acceptance == pytest.approx(14 / 16)  # the best are chosen among what is accepted
 
 
 def test_without_a_filter_that_ranks_all_are_kept(asked):
@@ -84,6 +85,7 @@ def test_a_tally_counts_and_comes_back_from_json(asked):
     assert tally.pairs == {"replace": 1, "change": 1} and tally.kept == {"change": 2}
     assert tally.reasons == {("replace", "identical"): 1} and tally.acceptance == pytest.approx(2 / 3)
     assert sum(map(sum, tally.histograms.values())) == 3
+    assert tally.passed == tally.kept
     both = Tally.from_json(tally.as_json())
     both.add(tally)
     assert both.drawn.total() == 6 and both.reasons["replace", "identical"] == 2
