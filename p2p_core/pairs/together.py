@@ -63,12 +63,8 @@ class Together:
 
     @property
     def engine(self) -> Together:
+        """What an EditProcessor asks for its layer's attention."""
         return self
-
-    @property
-    def edited(self) -> list[bool]:
-        """For each edit whether any attention of it was edited."""
-        return [run.edited for run in self._runs]
 
     def concerns(self, layer: Layer) -> bool:
         return any(run.concerns(layer) for run in self._runs)

@@ -1,4 +1,4 @@
-"""Workers on Ray: the same rows as in one process, also where a worker is killed, and on a cluster of two nodes."""
+"""Workers on Ray: the same rows as in one process, from one that is killed, and from two on a cluster of two nodes."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ import time
 import psutil
 import pytest
 from bootstrap import CHECKOUT
+from prompt_to_prompt.p2p_core.errors import EditError
 from prompt_to_prompt.p2p_core.pairs import run as command
+from prompt_to_prompt.p2p_core.pairs.cluster import _Actor
+from prompt_to_prompt.p2p_core.pairs.drawing import Settings
 from prompt_to_prompt.p2p_core.pairs.shards import read_rows
+from prompt_to_prompt.p2p_core.pairs.task import Order
 
 pytest.importorskip("ray")
 pytest.importorskip("ray.data")
@@ -49,10 +53,10 @@ def actors(process: subprocess.Popen) -> list[psutil.Process]:
     return named
 
 
-def test_two_workers_make_the_rows_that_one_process_makes_although_both_are_killed(tmp_path, plain):
-    """Once a shard is there, both workers die by SIGKILL in the midst of the next tasks, which are begun again."""
-    folder = tmp_path / "two"
-    process = start(folder, "--workers", "2")
+def test_a_worker_makes_the_rows_that_one_process_makes_although_it_is_killed(tmp_path, plain):
+    """Once a shard is there, the worker dies by SIGKILL in the midst of the next task, which is begun again."""
+    folder = tmp_path / "one"
+    process = start(folder, "--workers", "1")
     limit = time.monotonic() + 400
     while process.poll() is None and not list(folder.glob("data/train-*.tar")):
         assert time.monotonic() < limit
@@ -62,25 +66,25 @@ def test_two_workers_make_the_rows_that_one_process_makes_although_both_are_kill
         worker.kill()
     _, said = process.communicate(timeout=400)
     assert process.returncode == 0, said
-    assert len(killed) == 2
+    assert len(killed) == 1
     assert made(folder) == plain
 
 
-def test_a_cluster_of_two_nodes_makes_them_with_two_workers_and_with_one(tmp_path, plain):
-    """Two nodes on this machine, each with room for one worker. What a worker refuses is told in its own words."""
+def test_two_workers_on_a_cluster_of_two_nodes_make_them_too(tmp_path, plain):
+    """Two nodes on this machine, each with room for one worker."""
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     try:
         cluster.add_node(num_cpus=1)
-        for workers in ("2", "1"):
-            process = start(tmp_path / workers, "--workers", workers, "--address", cluster.address)
-            _, said = process.communicate(timeout=400)
-            assert process.returncode == 0, said
-            assert made(tmp_path / workers) == plain
-        process = start(tmp_path / "none", "--workers", "1", "--address", cluster.address, "--model", "nowhere")
+        process = start(tmp_path / "two", "--workers", "2", "--address", cluster.address)
         _, said = process.communicate(timeout=400)
-        assert process.returncode == 1
-        assert "prompt-to-prompt pairs: model: there is no file or folder nowhere." in said
     finally:
         cluster.shutdown()
+    assert process.returncode == 0, said
+    assert made(tmp_path / "two") == plain
+
+
+def test_what_a_worker_refuses_comes_back_in_its_own_words():
+    refused = _Actor(Order(Settings(model="nowhere")))({"task": None})["refused"]
+    assert str(EditError(*refused)) == "model: there is no file or folder nowhere."

@@ -65,6 +65,19 @@ def test_a_data_set_is_made_with_nothing_at_hand(whole):
     assert all(0.1 <= row["p"] <= 0.9 and row["written_by"] == "alignment" for row in rows)
 
 
+@pytest.mark.parametrize("form", ["parquet", "webdataset"])
+def test_the_card_says_how_hugging_faces_datasets_open_it(form, tmp_path):
+    datasets = pytest.importorskip("datasets")
+    folder = tmp_path / "pairs"
+    assert command.main(["-o", str(folder), "--demo_pairs", "1", *FEW, "--samples", "1", "--format", form]) == 0
+    opened = datasets.load_dataset(str(folder), split="train", cache_dir=str(tmp_path / "cache"))
+    names = ["input_image", "edited_image", "edit_prompt"]
+    if form == "webdataset":
+        names = ["input_image.png", "edited_image.png", "edit_prompt.txt"]
+    before, after, said = (opened[0][name] for name in names)
+    assert before.size == after.size == (64, 64) and isinstance(said, str)
+
+
 def test_killed_it_goes_on_and_nothing_is_lost_or_doubled(whole, tmp_path):
     folder = tmp_path / "killed"
     process = start(folder, "--demo_pairs", "20", "--shard", "8")
