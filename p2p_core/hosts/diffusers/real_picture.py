@@ -24,15 +24,16 @@ def encoded(pipe, picture: Any) -> torch.Tensor:
     given = pipe.image_processor.preprocess(picture)
     if given.shape[1] != 3:
         return given
-    dtype = vae.dtype
+    overflows = vae.dtype == torch.float16 and getattr(vae.config, "force_upcast", False)
+    if overflows:  # SDXL's, which its pipelines cast for the time as well
+        vae.to(torch.float32)
     try:
-        if dtype == torch.float16 and getattr(vae.config, "force_upcast", False):
-            vae.to(torch.float32)
-        given = given.to(pipe._execution_device, vae.dtype)
         with torch.no_grad():
-            return vae.config.scaling_factor * retrieve_latents(vae.encode(given), sample_mode="argmax")
+            encoding = vae.encode(given.to(pipe._execution_device, vae.dtype))
+        return vae.config.scaling_factor * retrieve_latents(encoding, sample_mode="argmax")
     finally:
-        vae.to(dtype)
+        if overflows:
+            vae.to(torch.float16)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from .drawings import drawing
 from .measures import measure
 from .methods import PictureMaker, Way, groups
 
+TIMED = 6  # pairs of the table, one of each kind, that are sampled way by way
 CEILINGS = ("the picture, through the VAE", "the drawn edit, through the VAE")
 
 
@@ -25,8 +26,8 @@ CEILINGS = ("the picture, through the VAE", "the drawn edit, through the VAE")
 def make(folder: Path, name: str, part: int, pairs: Sequence[tuple[Case, ...]], ways: dict[str, Way]) -> None:
     """Appends to `name`-`part`.jsonl what no file of that name has yet.
 
-    Ways are sampled side by side where they can be, which is faster, if `name` is "curves"; else one by one,
-    which tells their times.
+    Ways are sampled side by side where they can be, which is faster; of the table's first pairs one by one, which
+    tells their times.
     """
     done = {(row["edit"], row["method"]) for row in read(folder, name)}
     judge, maker, began = load(), PictureMaker(*load_demo()), time.monotonic()
@@ -34,14 +35,19 @@ def make(folder: Path, name: str, part: int, pairs: Sequence[tuple[Case, ...]], 
         for number, cases in enumerate(pairs, 1):
             missing = {m: way for m, way in ways.items() if any((case.name, m) not in done for case in cases)}
             if missing:
-                lots = groups(missing) if name == "curves" else [{m: way} for m, way in missing.items()]
+                timed = name != "curves" and number <= TIMED
+                lots = [{m: way} for m, way in missing.items()] if timed else groups(missing)
                 with_ceilings = (cases[0].name, CEILINGS[0]) not in done
-                file.writelines(json.dumps(row) + "\n" for row in _made(maker, judge, cases, lots, with_ceilings))
+                file.writelines(
+                    json.dumps(row) + "\n" for row in _made(maker, judge, cases, lots, with_ceilings, timed)
+                )
                 file.flush()
                 print(f"{number}/{len(pairs)}  {time.monotonic() - began:5.0f} s  {cases[0].name}", flush=True)
 
 
-def _made(maker: PictureMaker, judge: Judge, cases: Sequence[Case], lots: list[dict], with_ceilings: bool) -> list:
+def _made(
+    maker: PictureMaker, judge: Judge, cases: Sequence[Case], lots: list[dict], with_ceilings: bool, timed: bool
+) -> list[dict]:
     drawn = [drawing(case) for case in cases]
     latents = maker.encoded(torch.stack([one.picture for one in drawn]))
     decoded = maker.decoded(latents)
@@ -59,7 +65,7 @@ def _made(maker: PictureMaker, judge: Judge, cases: Sequence[Case], lots: list[d
     for lot in lots:
         began = time.process_time()
         source, edited = maker.made(cases, latents, list(lot.values()))
-        seconds = {"seconds": (time.process_time() - began) / len(cases)} if len(lot) == 1 else {}
+        seconds = {"seconds": (time.process_time() - began) / len(cases)} if timed else {}
         off = float((source - latents).abs().max())
         for method, own in zip(lot, edited, strict=True):
             note(method, maker.decoded(own), off=off, **seconds)
