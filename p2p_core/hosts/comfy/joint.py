@@ -203,6 +203,8 @@ class JointAttention:
         def attend(*args, **kwargs):
             return func(*args, **kwargs) if self.previous is None else self.previous(func, *args, **kwargs)
 
+        kernel = self.previous or func
+        attend.__name__ = getattr(kernel, "__name__", type(kernel).__name__)
         options = kwargs.get("transformer_options") or {}
         forward, asked = options.get(FORWARD), Asked.of(args, kwargs)
         why = reason(asked, forward)
