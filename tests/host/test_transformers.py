@@ -118,7 +118,9 @@ def test_prompts_of_any_length_are_what_each_is_alone(name, double, contexts):
         for word in () if row_of(name).adapter else prompt.words:
             (here, *_), (there, *_) = (some.find(word.text + "#1")[0] for some in (prompt, laid_out))
             given = contexts[0][row, there - row_of(name).registers]
-            assert torch.equal(given.double(), prompt.encoding[0][0][0, here].double()), "words are where they should be"
+            assert torch.equal(given.double(), prompt.encoding[0][0][0, here].double()), (
+                "words are where they should be"
+            )
 
 
 @every
@@ -148,7 +150,7 @@ MUCH_LONGER = f"{LONGER} {' '.join(f'word{i}' for i in range(30))}"
 
 
 def test_prompts_of_different_multiples_of_32_tokens_are_what_each_is_alone(double):
-    """Z-Image's picture fills itself up as well, and then counts from the start of all: only whole ones can be moved."""
+    """Z-Image's picture fills itself up as well, and that counts from the start: only whole ones can be moved."""
     edit = edit_for("zimage", SOURCE, MUCH_LONGER).schedule(NOTHING)
     how = settings_for("zimage", size=(16, 8), dtype=double)
     latents, _ = run(edit, **how)
@@ -191,5 +193,5 @@ def test_pictures_that_a_model_can_t_be_edited_with_are_refused(name):
     source, edited = (
         [[c[0][0], {**c[0][1], **more}]] for c in (edit.source.encoding, edit.variants[0].prompt.encoding)
     )
-    with pytest.raises(EditError, match="^source and edited: they have reference pictures"):
+    with pytest.raises(EditError, match=r"^source and edited: they have reference pictures"):
         run(edit, source=source, edited=edited, **settings_for(name))
