@@ -157,7 +157,7 @@ class Edit:
         the words say, and may stand alone.
 
         Raises:
-            EditError: neither words nor mask, words that aren't there, numbers out of range.
+            EditError: neither words nor mask, a mask of zeros, words that aren't there, numbers out of range.
         """
         if not 0 <= threshold <= 1:
             raise EditError("threshold", f"{threshold} is out of range.", "Choose a number from 0 to 1.")
@@ -168,6 +168,13 @@ class Edit:
                 "source_words and edit_words",
                 "they are empty, and there is no mask, so nothing says where to edit.",
                 "Name words, or connect a mask.",
+            )
+        if mask is not None and not (mask > 0).any():
+            raise EditError(
+                "mask",
+                "it is 0 everywhere, so nothing could change.",
+                "Connect one that is 1 where the edit may be. If a node that fills every free input connected this "
+                "one, disconnect it.",
             )
         (of_source,) = find_words([self.source], in_source, "source_words")
         of_edits = find_words(self._prompts, in_edit, "edit_words")

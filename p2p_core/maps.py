@@ -75,6 +75,11 @@ class AttentionMaps:
     variants: tuple[PromptMaps, ...]
     size: tuple[int, int]
 
+    @property
+    def batch(self) -> int:
+        """How many pictures of each prompt there are."""
+        return next((len(of_block) for of_block in self.source.blocks.values()), 1)
+
 
 def _block(name: str) -> tuple[str, int]:
     block, number = name.split(":")

@@ -58,6 +58,11 @@ def stretched(values: torch.Tensor, batch: int) -> torch.Tensor:
     return values[chosen]
 
 
+def filled(values: torch.Tensor, batch: int) -> torch.Tensor:
+    """[n, ...] -> [batch, ...]: A, B, B, B."""
+    return values[torch.arange(batch).clamp(max=len(values) - 1)]
+
+
 def _control(control: Any, rows: Rows, controls: dict[int, Any]) -> Any:
     """A ControlNet, and those before it, that may be repeated over the rows. The one that came in stays as it is."""
     if id(control) in controls:
