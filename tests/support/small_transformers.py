@@ -112,7 +112,7 @@ def row_of(name: str) -> JointModel:
     return next(row for row in MODELS if row.name == SMALL[name].row)
 
 
-def _known(sizes: dict) -> dict:
+def known(sizes: dict) -> dict:
     """Those sizes that this ComfyUI's network has: some classes take no others."""
     if sizes.get("image_model") == "chroma":
         return {
@@ -128,7 +128,7 @@ def small_transformer(name: str, dtype: torch.dtype = torch.float32):
     config_class = getattr(comfy.supported_models, small.config, None)
     if config_class is None:
         pytest.skip(f"this ComfyUI has no {small.config}")
-    config = config_class(_known(small.sizes))
+    config = config_class(known(small.sizes))
     config.set_inference_dtype(dtype, None)
     with torch.random.fork_rng():
         torch.manual_seed(1)

@@ -244,8 +244,8 @@ class JointAttention:
             side = 2**level * joint.pixels
             raise EditError(
                 "source and edited",
-                f"their prompts have different multiples of {joint.multiple} tokens, and the picture's {image} places of "
-                f"{side} x {side} pixels are none: {row.name} can't sample such together.",
+                f"their prompts have different multiples of {joint.multiple} tokens, and the picture's {image} places "
+                f"of {side} x {side} pixels are none: {row.name} can't sample such together.",
                 f"Make the prompts more alike in length, or choose a size such as {32 * side} x {32 * side}.",
             )
         return Forward(
