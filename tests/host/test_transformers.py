@@ -17,6 +17,7 @@ from prompt_to_prompt.p2p_core.schedule import InjectSchedule, Window, parse_wor
 from support.joint_oracle import Seen, assert_literal
 from support.sampling import NOTHING, assert_same, plain, run
 from support.small_transformers import SMALL, edit_for, row_of, settings_for, small_transformer
+from tools import export_models
 
 ALWAYS = InjectSchedule(Window(0, 1, "cross"), Window(0, 1, "self"), self_layers="all")
 PARTLY = InjectSchedule(
@@ -195,3 +196,9 @@ def test_pictures_that_a_model_can_t_be_edited_with_are_refused(name):
     )
     with pytest.raises(EditError, match=r"^source and edited: they have reference pictures"):
         run(edit, source=source, edited=edited, **settings_for(name))
+
+
+def test_the_page_of_models_is_what_the_table_says():
+    assert export_models.PAGE.read_text(encoding="utf-8") == export_models.page(MODELS), (
+        "run tests/tools/export_models.py"
+    )

@@ -33,7 +33,6 @@ _COSMOS = {
     "attentions": _SELF_THEN_CROSS,
     "order": (TEXT, IMAGE),
 }
-_NO_WEIGHTS = "no weights as in (word:1.2)"
 
 MODELS = (
     JointModel(
@@ -51,7 +50,7 @@ MODELS = (
             Blend((38,), _named("joint", 16, 18, 20, 21, 24)),
         ),
         since="0.3.60",
-        words="CLIP L, CLIP G and T5",
+        encoders="CLIP L, CLIP G, T5",
     ),
     JointModel(
         name="Flux.1",
@@ -62,7 +61,7 @@ MODELS = (
         prompt_length=256,  # or more
         blends=(Blend((19, 38), _named("double", 11, 12, 14, 17, 18)),),
         since="0.3.60",
-        words="T5",
+        encoders="T5",
     ),
     JointModel(
         name="Flux.2",
@@ -71,8 +70,9 @@ MODELS = (
         blocks=_DOUBLE_AND_SINGLE,
         least_before=512,
         prompt_length=512,
-        since="0.3.75",
-        words=f"Mistral, Klein Qwen 3: {_NO_WEIGHTS}",
+        since="0.3.72",
+        encoders="Mistral 3; Klein: Qwen 3",
+        no_weights=True,
     ),
     JointModel(
         name="Qwen-Image",
@@ -83,7 +83,10 @@ MODELS = (
         width="inner_dim",
         prompt_length=64,  # any
         since="0.3.60",
-        words=f"Qwen 2.5 VL: {_NO_WEIGHTS}",
+        limits="Qwen-Image-Edit: give it pictures by ReferenceLatent. TextEncodeQwenImageEdit puts tokens of them into "
+        "the prompt, which is refused.",
+        encoders="Qwen 2.5 VL",
+        no_weights=True,
     ),
     JointModel(
         name="Chroma",
@@ -93,7 +96,7 @@ MODELS = (
         order=(TEXT, IMAGE),
         prompt_length=64,  # any
         since="0.3.60",
-        words="T5",
+        encoders="T5",
     ),
     JointModel(
         name="Z-Image",
@@ -103,8 +106,11 @@ MODELS = (
         filling="cap_pad_token",
         order=(TEXT, IMAGE, FILLING),
         prompt_length=64,  # any multiple of 32
-        since="0.3.75",
-        words=f"Qwen 3: {_NO_WEIGHTS}",
+        since="0.3.74",
+        limits="If prompts fill different multiples of 32 tokens, the picture has to be of a size that the model does "
+        "not fill up, as 1024 x 1024.",
+        encoders="Qwen 3",
+        no_weights=True,
         **_LUMINA,
     ),
     JointModel(
@@ -112,7 +118,7 @@ MODELS = (
         order=(TEXT, IMAGE),
         prompt_length=64,  # any
         since="0.3.60",
-        words="Gemma 2",
+        encoders="Gemma 2",
         **_LUMINA,
     ),
     JointModel(
@@ -126,7 +132,8 @@ MODELS = (
         order=(TEXT, IMAGE),
         prompt_length=512,
         since="0.3.60",
-        words="UMT5",
+        limits="One frame. It stands for 2.2 14B as well, each of its two models with half of the steps.",
+        encoders="UMT5",
     ),
     JointModel(
         name="Wan 2.2 5B",
@@ -139,7 +146,8 @@ MODELS = (
         order=(TEXT, IMAGE),
         prompt_length=512,
         since="0.3.60",
-        words="UMT5",
+        limits="One frame.",
+        encoders="UMT5",
     ),
     JointModel(
         name="Cosmos Predict 2",
@@ -147,7 +155,8 @@ MODELS = (
         network="MiniTrainDIT",
         prompt_length=512,
         since="0.3.60",
-        words="T5",
+        limits="One frame, text to image.",
+        encoders="T5",
         **_COSMOS,
     ),
     JointModel(
@@ -157,8 +166,10 @@ MODELS = (
         least_after=512,
         adapter="preprocess_text_embeds",
         prompt_length=512,
-        since="0.29",
-        words=f"Qwen 3 and T5: {_NO_WEIGHTS} but T5's",
+        since="0.11",
+        run=("0.33",),
+        limits="Weights as in (word:1.2) are T5's alone.",
+        encoders="Qwen 3, T5",
         **{**_COSMOS, "context": ""},
     ),
     JointModel(
@@ -175,7 +186,8 @@ MODELS = (
         beside=("conditioning_llama3", "encoder_hidden_states_llama3"),
         prompt_length=384,  # T5's 128, and Llama's 128 twice
         since="0.3.60",
-        words="CLIP L, CLIP G, T5 and Llama 3.1",
+        limits="Prompts of up to 128 tokens; longer ones have to be of one length.",
+        encoders="CLIP L, CLIP G, T5, Llama 3.1",
     ),
     JointModel(
         name="Krea 2",
@@ -190,7 +202,10 @@ MODELS = (
         refiners="txtfusion.refiner_blocks",
         prompt_length=64,  # any
         since="0.26",
-        words=f"Qwen 3 VL: {_NO_WEIGHTS}",
+        run=("0.33",),
+        limits="Pictures that it refers to need a reference_latents_method; without one the model leaves them out.",
+        encoders="Qwen 3 VL",
+        no_weights=True,
     ),
     JointModel(
         name="Lens",
@@ -202,8 +217,10 @@ MODELS = (
         patch=1,  # of a latent whose patches are packed already
         order=(IMAGE, TEXT),
         prompt_length=64,  # any
-        since="0.25",
-        words=f"GPT-OSS: {_NO_WEIGHTS}",
+        since="0.23",
+        run=("0.33",),
+        encoders="GPT-OSS",
+        no_weights=True,
     ),
     JointModel(
         name="OmniGen 2",
@@ -217,7 +234,8 @@ MODELS = (
         refiners="context_refiner",
         prompt_length=64,  # any
         since="0.3.60",
-        words=f"Qwen 2.5 VL: {_NO_WEIGHTS}",
+        limits="Source and edits have to be of as many tokens; else it is refused.",
+        encoders="Qwen 2.5 VL",
     ),
     JointModel(
         name="AuraFlow",
@@ -231,7 +249,7 @@ MODELS = (
         registers=8,
         prompt_length=264,
         since="0.3.60",
-        words="Pile-T5",
+        encoders="Pile-T5",
     ),
 )
 NEVER_ASK = ("PixArt", "HunyuanDiT", "Ernie")

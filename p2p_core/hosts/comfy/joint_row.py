@@ -56,8 +56,9 @@ class JointModel:
             context, twice.
         adapter: the network's method that makes the prompt's positions of embeddings and T5's tokens.
         blends: see Blend; in a network that is none of these the middle third of all blocks is taken.
-        since: the first ComfyUI with it.
-        words: what its text encoders are, and what their prompts can't have, for people to read.
+        since: the first ComfyUI with it; run: those on which the tests have run it.
+        encoders, limits: its text encoders, and what it can't do, for people to read.
+        no_weights: whether its text encoder leaves weights as in (word:1.2) out.
     """
 
     name: str
@@ -66,7 +67,10 @@ class JointModel:
     blocks: tuple[tuple[str, str], ...]
     prompt_length: int
     since: str
-    words: str
+    encoders: str
+    run: tuple[str, ...] = ("0.3.75", "0.33")
+    limits: str = ""
+    no_weights: bool = False
     having: str = ""
     heads: str = "num_heads"
     width: str = "hidden_size"
