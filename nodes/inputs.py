@@ -15,8 +15,8 @@ def guider_inputs(
         io.Model.Input(
             "model",
             tooltip=(
-                "SD 1.x, SD 2.x, SDXL, SD 3.x, Flux, Qwen-Image, Z-Image, Wan or another on the page of models, with any "
-                "LoRA and most patches."
+                "SD 1.x, SD 2.x, SDXL, SD 3.x, Flux, Qwen-Image, Z-Image, Wan or another on the page of models, with "
+                "any LoRA and most patches."
             ),
         ),
         P2PEdit.Input("edit", tooltip=edit),
