@@ -6,7 +6,7 @@ from ..p2p_core.errors import EditError
 from ..p2p_core.show.heat import heat_masks, heat_pictures
 from ..p2p_core.show.pictures import to_tensor
 from ..p2p_core.show.word_heat import word_heat
-from .checks import checked
+from .checks import check_pictures, checked
 from .report import shown
 from .schema import P2PMaps, schema
 
@@ -50,8 +50,8 @@ class P2PAttentionMaps(io.ComfyNode):
                     default="",
                     optional=True,
                     tooltip=(
-                        "Blocks to average, such as 'input, middle, output:3-5'. Empty means all, 'each' makes a heat "
-                        "map for every block."
+                        "Blocks to average, such as 'input, middle, output:3-5', or in Flux.1 'double, single:0-9'. "
+                        "Empty means all, 'each' makes a heat map for every block."
                     ),
                 ),
             ],
@@ -74,6 +74,8 @@ class P2PAttentionMaps(io.ComfyNode):
         if maps is None:
             raise EditError(*NOT_KEPT)
         heats = word_heat(maps, words, prompt == "edited", layers)
+        if image is not None:
+            check_pictures("image", image, maps)
         size = tuple(image.shape[1:3]) if image is not None else maps.size
         pictures = to_tensor(heat_pictures(maps, heats, size, image))
         return io.NodeOutput(pictures, heat_masks(heats, size), ui=shown(pictures))

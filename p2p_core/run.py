@@ -9,6 +9,7 @@ import torch
 
 from .architecture import Architecture
 from .attention import Attend, Call, Neighbour, Pair, Source, edited_attention
+from .blend import misfit
 from .edit import Edit
 from .layers import Layer
 from .maps import AttentionMaps, MapRecorder
@@ -63,7 +64,7 @@ class Run:
         recorded: Recorded | None = None,
         picture: torch.Tensor | None = None,
     ):
-        self.edit = edit.on(architecture)
+        self.edit = edit.on(architecture).within(architecture)
         self.architecture = architecture
         self.rows = Rows(len(edit.variants), batch, trajectory, recorded is not None)
         self.size = size
@@ -104,11 +105,7 @@ class Run:
             attend: the host's attention; previous: what another patch makes of it. The edit is
                 added to that as the difference it makes to plain attention.
         """
-        self.called = True
-        pairs = [pair for evaluation in call.evaluations for pair in self._pairs(call, evaluation)]
-        for evaluation in call.evaluations:
-            self._record(call, evaluation, attend)
-        self.edited |= bool(pairs)
+        pairs = self.pairs(call, attend)
         if previous is None:
             return edited_attention(call, pairs, attend)
         out = call.attend(previous)
@@ -118,6 +115,16 @@ class Run:
             for pair in pairs:
                 out[pair.edit] += difference[pair.edit]
         return out
+
+    def pairs(self, call: Call, attend: Attend) -> list[Pair]:
+        """What this step's edit does in a layer's attention, for `edited_attention`; the maps that it asks for are
+        kept on the way. Of runs that share a call, each has evaluations of its own in it."""
+        self.called = True
+        pairs = [pair for evaluation in call.evaluations for pair in self._pairs(call, evaluation)]
+        for evaluation in call.evaluations:
+            self._record(call, evaluation, attend)
+        self.edited |= bool(pairs)
+        return pairs
 
     @property
     def has_rules(self) -> bool:
@@ -167,8 +174,12 @@ class Run:
         return self._recorder.maps()
 
     def note(self) -> str | None:
-        """What to tell the user of a finished run in which nothing was edited, or hardly anything, with the reason."""
-        notes = []
+        """What to tell the user of a finished run: that nothing was edited, or hardly anything, and why; and of masks
+        that weren't made for its pictures."""
+        picture = tuple(self.architecture.pixels * side for side in self.size)
+        blends = (variant.blend for variant in self.edit.variants)
+        masks = {id(blend.mask): blend.mask for blend in blends if blend is not None and blend.mask is not None}
+        notes = [note for mask in masks.values() if (note := misfit(mask, self.rows.batch, picture))]
         if not self.edited:
             without = "without prompt-to-prompt" if self._picture is None else "held to the picture by fidelity alone"
             notes.append(

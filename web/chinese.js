@@ -47,7 +47,8 @@ export const CHINESE = {
   scale: "倍数",
   subtract: "排除",
   "queue once to see its words": "运行一次即可看到词",
-  "connect an edit to pick its words": "接上编辑后即可选词",
+  "connect an edit to pick its words; if a node does so by itself, queue once":
+    "接上编辑后即可选词；如果由别的节点自动连接，请先运行一次",
   "{input} is set by a connected input": "{input} 由连接的输入决定",
   "{words}, not in the prompt": "{words}：提示词里没有",
   "A token by its number. Click to remove.": "按编号指定的 token。点击移除。",

@@ -157,14 +157,58 @@ async function recall(missing) {
   refreshViews();
 }
 
-/** The node that the server calls by an id such as "3", or "7:3" in a subgraph. */
+/** The node that the server calls by an id such as "3", or "7:3" in a subgraph; `path`: those that stand for these. */
 function locate(id) {
-  const path = String(id).split(":");
-  const last = path.pop();
-  const graph = path.reduce((outer, host) => outer && nodeIn(outer, host)?.subgraph, rootGraph());
-  const node = graph && nodeIn(graph, last);
-  const key = node && keyOf(graph, last);
-  return node && { id, node, key, place: inWorkflow(key) };
+  const ids = String(id).split(":");
+  const path = [];
+  let graph = rootGraph();
+  for (const host of ids.slice(0, -1)) {
+    path.push(graph && nodeIn(graph, host));
+    graph = path.at(-1)?.subgraph;
+  }
+  const node = graph && nodeIn(graph, ids.at(-1));
+  const key = node && keyOf(graph, ids.at(-1));
+  return node && { id, node, path, key, place: inWorkflow(key) };
+}
+
+/** Links that a run had and the canvas has not: other packs make them while a workflow is queued. */
+const unseen = new Map();
+const unseenKey = (node, name) => `${inWorkflow(keyOf(node.graph, node.id))} ${name}`;
+
+/** The node and output slot that an input was connected to in the last run, though it isn't on the canvas, or null. */
+export function unseenOrigin(node, name) {
+  const [id, slot] = unseen.get(unseenKey(node, name)) ?? [];
+  const at = id && locate(id);
+  return at ? { node: at.node, slot, path: at.path } : null;
+}
+
+let ran = null; // a run of which the history is wanted, as soon as it is written
+
+api.addEventListener("execution_success", ({ detail }) => {
+  if ([...views].some(({ node }) => openInputs(node).length)) ran = detail.prompt_id;
+});
+api.addEventListener("status", () => {
+  if (ran) findUnseen(ran).catch((error) => console.warn("prompt-to-prompt: no history", error));
+});
+
+async function findUnseen(run) {
+  const response = await api.fetchApi(`/history/${run}`);
+  const { [run]: written } = response.ok ? await response.json() : {};
+  if (!written) return;
+  ran = null;
+  for (const [id, { inputs }] of Object.entries(written.prompt[2])) {
+    const { node } = locate(id) ?? {};
+    for (const name of node ? openInputs(node) : [])
+      if (Array.isArray(inputs[name])) unseen.set(unseenKey(node, name), inputs[name]);
+  }
+  refreshViews();
+}
+
+/** The inputs that a node can't run without and that nothing on the canvas gives it. */
+function openInputs(node) {
+  const required = node.constructor.nodeData?.input?.required ?? {};
+  const open = (node.inputs ?? []).filter(({ widget }, slot) => !widget && !node.isInputConnected(slot));
+  return open.map(({ name }) => name).filter((name) => name in required);
 }
 
 /** Where a picture that a node reported as { filename, subfolder, type } can be had. */

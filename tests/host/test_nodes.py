@@ -81,6 +81,13 @@ def help_page(node: str, language: str) -> str:
     return page.read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("node", NODES)
+def test_no_text_is_drawn_anew_by_the_page(listed, node):
+    """{red|blue} in two texts of one edit would be drawn twice."""
+    inputs = {**listed[node]["input"].get("required", {}), **listed[node]["input"].get("optional", {})}
+    assert [name for name, spec in inputs.items() if len(spec) > 1 and spec[1].get("dynamicPrompts")] == []
+
+
 @pytest.mark.parametrize("language", ["en", "zh"])
 @pytest.mark.parametrize("node", NODES)
 def test_every_node_has_a_help_page(node, language):

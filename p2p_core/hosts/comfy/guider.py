@@ -19,9 +19,10 @@ from ...noise import SharedNoise
 from ...predictions import with_guided_source
 from ...run import Run
 from ...step import step_of
+from .apart import prompt_by_prompt
 from .architecture import architecture_of
 from .conditioning import Conditioning, check, check_texts, is_own
-from .others import check_others, prompt_by_prompt
+from .others import adapters_of_each_picture, check_others
 from .parts import HandedOut, Part, belongs, check_falling, check_whole, images_of, note_of_part, note_of_pictures
 from .pictures import spread
 from .real_picture import Picture
@@ -258,6 +259,7 @@ class EditGuider(comfy.samplers.CFGGuider):
     def _patched(self, session: _Session):
         model = self.model_patcher.clone()
         prompt_by_prompt(model, session.run.rows)
+        adapters_of_each_picture(model, session.run.rows)
         self.architecture.attach(model, session.run, session.evaluations)
         if session.run.has_rules:
             # Guidance of the source's own needs the unconditional prediction, which the host saves at cfg 1.
@@ -279,6 +281,7 @@ class EditGuider(comfy.samplers.CFGGuider):
             own.append(is_own(self.edit, embeddings[:1], edited))
         for cond, is_one in zip(self.conds["positive"], own):
             cond["uuid"] = uuid.uuid4()
+            self.architecture.finish(cond, self.inner_model.diffusion_model)
             session.evaluations[cond["uuid"]] = any(own) and not is_one
 
 

@@ -53,10 +53,13 @@ class Unet(Architecture):
         """How an entry of CONDITIONING is not this model's, a sentence."""
         return misfit(embeddings.shape[-1], "embeddings", self.context_width)
 
-    def fits(self, embeddings: torch.Tensor, length: int) -> bool:
+    def fits(self, embeddings: torch.Tensor, options: dict[str, Any], length: int) -> bool:
         """Whether an encoding [1, tokens, width] is one of `length` tokens, as it came or tiled."""
         tokens = embeddings.shape[1]
         return not tokens % length and torch.equal(embeddings, embeddings[:, :length].repeat(1, tokens // length, 1))
+
+    def finish(self, cond: dict[str, Any], network) -> None:
+        """Nothing: prompts are attended to as they were encoded."""
 
     def attach(self, model, run: Run, evaluations: dict[uuid.UUID, bool]) -> None:
         """Hang a run on `model`, a private clone, where it concerns the run. See AttentionPatch."""
@@ -193,7 +196,8 @@ class AttentionPatch:
                 transformer_options=extra_options,
             )
 
-        attend.__name__ = comfy_attention.optimized_attention.__name__
+        kernel = extra_options.get("optimized_attention_override") or comfy_attention.optimized_attention
+        attend.__name__ = getattr(kernel, "__name__", type(kernel).__name__)
         return attend
 
     def _previous(self, extra_options, kwargs) -> Attend | None:
