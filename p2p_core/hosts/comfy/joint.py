@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from comfy.patcher_extension import WrappersMP
 
-from ...architecture import Architecture
+from ...architecture import Architecture, joint_blend_blocks
 from ...attention import Call
 from ...errors import EditError
 from ...layers import Layer, halved
@@ -82,7 +82,7 @@ class Joint(Architecture):
             layers,
             pixels=getattr(model.model.latent_format, "spacial_downscale_ratio", 8),
             prompt_length=row.prompt_length,
-            blend_blocks=_blend_blocks(row, layers, [len(blocks) for _, blocks in lists], network),
+            blend_blocks=_blend_blocks(row, layers, network),
             row=row,
             context_width=_width(network, row.context),
             pooled_width=_width(network, row.pooled),
@@ -153,12 +153,9 @@ class Joint(Architecture):
         return [laid_out(self.row, embeddings, list(lengths), self.multiple) for embeddings in prompts]
 
 
-def _blend_blocks(row: JointModel, layers: Sequence[Layer], depths: list[int], network) -> tuple[str, ...]:
+def _blend_blocks(row: JointModel, layers: Sequence[Layer], network) -> tuple[str, ...]:
     second = any(getattr(getattr(block, "x_block", None), "x_block_self_attn", False) for block in network.modules())
-    known = (blend.blocks for blend in row.blends if (blend.depths, blend.second) == (tuple(depths), second))
-    names = list(dict.fromkeys(layer.name for layer in layers))
-    third = len(names) // 3
-    return next(known, tuple(names[third : len(names) - third]))
+    return joint_blend_blocks(row.name, layers, second)
 
 
 def _width(network, name: str) -> int | None:
@@ -206,6 +203,8 @@ class JointAttention:
         def attend(*args, **kwargs):
             return func(*args, **kwargs) if self.previous is None else self.previous(func, *args, **kwargs)
 
+        kernel = self.previous or func
+        attend.__name__ = getattr(kernel, "__name__", type(kernel).__name__)
         options = kwargs.get("transformer_options") or {}
         forward, asked = options.get(FORWARD), Asked.of(args, kwargs)
         why = reason(asked, forward)

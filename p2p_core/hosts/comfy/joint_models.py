@@ -14,21 +14,6 @@ TEXT, IMAGE, REFERENCES, FILLING = "text", "image", "references", "filling"
 
 
 @dataclass(frozen=True)
-class Blend:
-    """The blocks whose maps of the words tell things apart best, in a network with so many.
-
-    Attributes:
-        depths: how many blocks each of the model's lists has.
-        blocks: their names.
-        second: whether blocks have another attention of the image alone.
-    """
-
-    depths: tuple[int, ...]
-    blocks: tuple[str, ...]
-    second: bool = False
-
-
-@dataclass(frozen=True)
 class JointModel:
     """A kind of transformer. Paths are those of attributes of the network, "blocks.0.attn.heads".
 
@@ -56,7 +41,6 @@ class JointModel:
         beside: (the option, the argument) in which more of the prompt's positions come, which follow those of the
             context, twice.
         adapter: the network's method that makes the prompt's positions of embeddings and T5's tokens.
-        blends: see Blend; in a network that is none of these the middle third of all blocks is taken.
         since: the first ComfyUI with it.
         words: what its text encoders are, and what their prompts can't have, for people to read.
     """
@@ -87,11 +71,6 @@ class JointModel:
     refiners: str = ""
     beside: tuple[str, str] | None = None
     adapter: str = ""
-    blends: tuple[Blend, ...] = ()
-
-
-def _named(block: str, *numbers: int) -> tuple[str, ...]:
-    return tuple(f"{block}:{number}" for number in numbers)
 
 
 _DOUBLE_AND_SINGLE = (("double", "double_blocks"), ("single", "single_blocks"))
@@ -126,11 +105,6 @@ MODELS = (
         pooled="y_embedder.mlp.0",
         order=(TEXT, IMAGE),
         prompt_length=154,  # CLIP's 77, T5's 77 or more
-        blends=(  # the five best of each (Shin et al. 2025)
-            Blend((24,), _named("joint", 4, 5, 7, 8, 9)),
-            Blend((24,), _named("joint", 5, 7, 8, 9, 10), second=True),
-            Blend((38,), _named("joint", 16, 18, 20, 21, 24)),
-        ),
         since="0.3.60",
         words="CLIP L, CLIP G and T5",
     ),
@@ -141,7 +115,6 @@ MODELS = (
         blocks=_DOUBLE_AND_SINGLE,
         pooled="vector_in.in_layer",
         prompt_length=256,  # or more
-        blends=(Blend((19, 38), _named("double", 11, 12, 14, 17, 18)),),
         since="0.3.60",
         words="T5",
     ),
