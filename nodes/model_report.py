@@ -23,7 +23,12 @@ class P2PModelReport(io.ComfyNode):
             ),
             search_aliases=["attention layers", "model info"],
             inputs=[
-                io.Model.Input("model", tooltip="SD 1.x, SD 2.x, SDXL, SD 3.x or Flux.1."),
+                io.Model.Input(
+                    "model",
+                    tooltip=(
+                        "SD 1.x, SD 2.x, SDXL, SD 3.x, Flux, Qwen-Image, Z-Image, Wan or another on the page of models."
+                    ),
+                ),
                 io.Int.Input(
                     "width",
                     default=512,

@@ -13,7 +13,8 @@ import torch
 from ..edit import Edit
 from ..errors import EditError
 from ..hosts.diffusers.loading import generator, sampled_by
-from ..hosts.diffusers.pipeline import align, architecture_of
+from ..hosts.diffusers.networks import network_of
+from ..hosts.diffusers.pipeline import align
 from ..schedule import InjectSchedule, Window, parse_word_windows
 from ..words import letters, split_words
 from .plan import Sample
@@ -56,7 +57,7 @@ class Painter:
     def __init__(self, settings: Settings):
         torch.set_num_threads(settings.threads)
         pipe = _load(settings)
-        architecture_of(pipe)  # only to have it checked
+        network_of(pipe)  # only to have it checked
         pixels = pipe.unet.config.sample_size * pipe.vae_scale_factor
         self.settings = replace(settings, width=settings.width or pixels, height=settings.height or pixels)
         self.pipe = sampled_by(pipe, settings.sampler_name, settings.scheduler)

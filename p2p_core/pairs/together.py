@@ -17,10 +17,10 @@ import torch
 from ..attention import Attend, Call, edited_attention
 from ..edit import Edit
 from ..errors import EditError
-from ..hosts.diffusers.pipeline import architecture_of
+from ..hosts.diffusers.networks import network_of
 from ..hosts.diffusers.predictions import blended
 from ..hosts.diffusers.schedulers import denoised_parts, executed_levels
-from ..hosts.diffusers.unet import EditProcessor
+from ..hosts.diffusers.unet import EditProcessor, Unet
 from ..layers import Layer
 from ..rows import Evaluation
 from ..run import Run
@@ -49,7 +49,14 @@ class Together:
     """The runs of one call of a pipeline. What an EditProcessor asks of a run and its engine, this is for all."""
 
     def __init__(self, pipe, edits: Sequence[Edit]):
-        self.architecture, self.layers = architecture_of(pipe)
+        network = network_of(pipe)
+        if not isinstance(network, Unet):
+            raise EditError(
+                "model",
+                f"pairs are drawn by models with a UNet so far, and this is {network.architecture.name}.",
+                "Use SD 1.x, SD 2.x or SDXL.",
+            )
+        self.architecture, self.layers = network.architecture, network.layers
         self.edits = edits
         self.counts = [1 + len(edit.variants) for edit in edits]
         self.prompts = [text for edit in edits for text in (edit.source.text, *(v.prompt.text for v in edit.variants))]

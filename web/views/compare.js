@@ -5,8 +5,9 @@
  * over the pictures; a click keeps it there.
  */
 import { el, heightOfRows, keyStep, labelled, LINE, onDrag, roving, show, toggle, wordList } from "../draw.js";
-import { addView, outputsOf, pictureUrl, refreshViews, reportsOf } from "../host.js";
+import { addView, refreshViews } from "../host.js";
 import { say } from "../language.js";
+import { outputsOf, pictureUrl, reportsOf } from "../runs.js";
 
 const STAGE = 240;
 const GAP = 4;
