@@ -137,15 +137,6 @@ class Painter:
         return np.split(pixels, np.cumsum(together.counts)[:-1])
 
 
-def again(painter: Painter, sample: Sample, rows: int) -> np.ndarray:
-    """The source and the edit of one sample, [2, height, width, 3], to the bit as they came out of a batch of `rows`.
-
-    What else was in the batch does not matter, but how many rows it had: a processor adds up larger batches in another
-    order. So the sample itself fills the rows.
-    """
-    return painter.draw([[sample] * (rows - 1)])[0][:2]
-
-
 def _check_words(tokenizer, request: Request) -> None:
     """The demo model takes every word that it does not know for the same one, and draws anything."""
     known = tokenizer.get_vocab()

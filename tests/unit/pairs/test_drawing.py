@@ -8,7 +8,8 @@ import torch
 from prompt_to_prompt.p2p_core.errors import EditError
 from prompt_to_prompt.p2p_core.hosts.diffusers import prompt_to_prompt
 from prompt_to_prompt.p2p_core.pairs import drawing
-from prompt_to_prompt.p2p_core.pairs.drawing import Painter, Settings, again, compile_parts
+from prompt_to_prompt.p2p_core.pairs.again import again
+from prompt_to_prompt.p2p_core.pairs.drawing import Painter, Settings, compile_parts
 from prompt_to_prompt.p2p_core.pairs.plan import Draws, batches, filled, samples
 from prompt_to_prompt.p2p_core.pairs.request import read_request
 
