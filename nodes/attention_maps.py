@@ -49,8 +49,8 @@ class P2PAttentionMaps(io.ComfyNode):
                     default="",
                     optional=True,
                     tooltip=(
-                        "Blocks to average, such as 'input, middle, output:3-5'. Empty means all, 'each' makes a heat "
-                        "map for every block."
+                        "Blocks to average, such as 'input, middle, output:3-5', or in Flux.1 'double, single:0-9'. "
+                        "Empty means all, 'each' makes a heat map for every block."
                     ),
                 ),
             ],

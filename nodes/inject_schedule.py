@@ -92,7 +92,10 @@ class AttentionInjectSchedule(io.ComfyNode):
                     "blocks",
                     default="",
                     optional=True,
-                    tooltip="Blocks to inject, such as 'input, middle, output:3-5'. Empty means all.",
+                    tooltip=(
+                        "Blocks to inject, such as 'input, middle, output:3-5', or in Flux.1 'double, single:0-9'. "
+                        "Empty means all."
+                    ),
                 ),
                 io.String.Input(
                     "word_windows",

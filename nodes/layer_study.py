@@ -32,7 +32,10 @@ class P2PLayerStudy(io.ComfyNode):
                     "by",
                     options=list(GROUPINGS),
                     default="block",
-                    tooltip="How layers are grouped: by block, by resolution, or by part (input, middle and output).",
+                    tooltip=(
+                        "How layers are grouped: by block, by resolution, or by part: input, middle and output, or "
+                        "double and single."
+                    ),
                 ),
                 io.Combo.Input(
                     "attention",

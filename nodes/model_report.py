@@ -17,8 +17,8 @@ class P2PModelReport(io.ComfyNode):
             node_id="P2PModelReport",
             display_name="Model Report (P2P)",
             description=(
-                "Lists every attention layer of a model: its block, kind (self or cross), tokens, heads and head size. "
-                "Use it to choose blocks in AttentionInjectSchedule and layers in P2PAttentionMaps."
+                "Lists every attention layer of a model: its block, kind (self, cross or joint), tokens, heads and "
+                "head size. Use it to choose blocks in AttentionInjectSchedule and layers in P2PAttentionMaps."
             ),
             search_aliases=["attention layers", "model info"],
             inputs=[

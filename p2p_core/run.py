@@ -105,11 +105,7 @@ class Run:
             attend: the host's attention; previous: what another patch makes of it. The edit is
                 added to that as the difference it makes to plain attention.
         """
-        self.called = True
-        pairs = [pair for evaluation in call.evaluations for pair in self._pairs(call, evaluation)]
-        for evaluation in call.evaluations:
-            self._record(call, evaluation, attend)
-        self.edited |= bool(pairs)
+        pairs = self.pairs(call, attend)
         if previous is None:
             return edited_attention(call, pairs, attend)
         out = call.attend(previous)
@@ -119,6 +115,16 @@ class Run:
             for pair in pairs:
                 out[pair.edit] += difference[pair.edit]
         return out
+
+    def pairs(self, call: Call, attend: Attend) -> list[Pair]:
+        """What this step's edit does in a layer's attention, for `edited_attention`; the maps that it asks for are
+        kept on the way. Of runs that share a call, each has evaluations of its own in it."""
+        self.called = True
+        pairs = [pair for evaluation in call.evaluations for pair in self._pairs(call, evaluation)]
+        for evaluation in call.evaluations:
+            self._record(call, evaluation, attend)
+        self.edited |= bool(pairs)
+        return pairs
 
     @property
     def has_rules(self) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from comfy.patcher_extension import WrappersMP
 
-from ...architecture import Architecture
+from ...architecture import Architecture, joint_blend_blocks
 from ...attention import Call
 from ...errors import EditError
 from ...layers import Layer, halved
@@ -24,7 +24,7 @@ from .conditioning import Conditioning, misfit, pad, stack, written
 from .joint_calls import Asked, Forward, attends_to, four_dimensional, hiding, is_of_text, reason
 from .joint_models import MODELS
 from .joint_prompts import LEARNED, PACKED, adapted, alone, around, filled, laid_out, packed, tokens_of
-from .joint_row import FILLING, IMAGE, REFERENCES, TEXT, JointModel, blend_blocks
+from .joint_row import FILLING, IMAGE, REFERENCES, TEXT, JointModel, has_second, width_of
 
 OVERRIDE = "optimized_attention_override"
 FORWARD = "prompt_to_prompt_forward"
@@ -83,10 +83,10 @@ class Joint(Architecture):
             layers,
             pixels=getattr(model.model.latent_format, "spacial_downscale_ratio", 8),
             prompt_length=row.prompt_length,
-            blend_blocks=blend_blocks(row, layers, [len(blocks) for _, blocks in lists], network),
+            blend_blocks=joint_blend_blocks(row.name, layers, has_second(network)),
             row=row,
-            context_width=_width(network, row.context),
-            pooled_width=_width(network, row.pooled),
+            context_width=width_of(network, row.context),
+            pooled_width=width_of(network, row.pooled),
             multiple=attrgetter(row.multiple)(network) if row.multiple else 1,
             refiners=len(attrgetter(row.refiners)(network)) if row.refiners else 0,
         )
@@ -154,11 +154,6 @@ class Joint(Architecture):
         return [laid_out(self.row, embeddings, list(lengths), self.multiple) for embeddings in prompts]
 
 
-def _width(network, name: str) -> int | None:
-    """What a layer takes, by its name; None where there is none or it takes anything."""
-    return getattr(dict(network.named_modules()).get(name), "in_features", None)
-
-
 class JointAttention:
     """An attention override: a run in the attention of a transformer.
 
@@ -199,6 +194,8 @@ class JointAttention:
         def attend(*args, **kwargs):
             return func(*args, **kwargs) if self.previous is None else self.previous(func, *args, **kwargs)
 
+        kernel = self.previous or func
+        attend.__name__ = getattr(kernel, "__name__", type(kernel).__name__)
         options = kwargs.get("transformer_options") or {}
         forward, asked = options.get(FORWARD), Asked.of(args, kwargs)
         why = reason(asked, forward)

@@ -117,6 +117,7 @@ class Asked:
                 q, k, v = (x.unflatten(-1, (-1, head_dim)).transpose(1, 2) for x in (q, k, v))
             return attend(q, k, v, self.heads, mask=mask, skip_reshape=self.split, **self.more)
 
+        of_engine.__name__ = attend.__name__
         return of_engine
 
     def returned(self, out: torch.Tensor) -> torch.Tensor:

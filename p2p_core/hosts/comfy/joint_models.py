@@ -6,12 +6,7 @@ needs a row of its own, and a look at its calls; tests/README.md says how one is
 
 from __future__ import annotations
 
-from .joint_row import FILLING, IMAGE, REFERENCES, TEXT, Blend, JointModel
-
-
-def _named(block: str, *numbers: int) -> tuple[str, ...]:
-    return tuple(f"{block}:{number}" for number in numbers)
-
+from .joint_row import FILLING, IMAGE, REFERENCES, TEXT, JointModel
 
 _DOUBLE_AND_SINGLE = (("double", "double_blocks"), ("single", "single_blocks"))
 _LUMINA = {
@@ -44,11 +39,6 @@ MODELS = (
         pooled="y_embedder.mlp.0",
         order=(TEXT, IMAGE),
         prompt_length=154,  # CLIP's 77, T5's 77 or more
-        blends=(  # the five best of each (Shin et al. 2025)
-            Blend((24,), _named("joint", 4, 5, 7, 8, 9)),
-            Blend((24,), _named("joint", 5, 7, 8, 9, 10), second=True),
-            Blend((38,), _named("joint", 16, 18, 20, 21, 24)),
-        ),
         since="0.3.60",
         encoders="CLIP L, CLIP G, T5",
     ),
@@ -59,7 +49,6 @@ MODELS = (
         blocks=_DOUBLE_AND_SINGLE,
         pooled="vector_in.in_layer",
         prompt_length=256,  # or more
-        blends=(Blend((19, 38), _named("double", 11, 12, 14, 17, 18)),),
         since="0.3.60",
         encoders="T5",
     ),

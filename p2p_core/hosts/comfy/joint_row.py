@@ -2,29 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ...layers import Layer
-
 TEXT, IMAGE, REFERENCES, FILLING = "text", "image", "references", "filling"
 """What keys are of: the prompt, the picture, pictures that it refers to, and learned tokens after the picture."""
-
-
-@dataclass(frozen=True)
-class Blend:
-    """The blocks whose maps of the words tell things apart best, in a network with so many.
-
-    Attributes:
-        depths: how many blocks each of the model's lists has.
-        blocks: their names.
-        second: whether blocks have another attention of the image alone.
-    """
-
-    depths: tuple[int, ...]
-    blocks: tuple[str, ...]
-    second: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,7 +37,6 @@ class JointModel:
         beside: (the option, the argument) in which more of the prompt's positions come, which follow those of the
             context, twice.
         adapter: the network's method that makes the prompt's positions of embeddings and T5's tokens.
-        blends: see Blend; in a network that is none of these the middle third of all blocks is taken.
         since: the first ComfyUI with it; run: those on which the tests have run it.
         encoders, limits: its text encoders, and what it can't do, for people to read.
         no_weights: whether its text encoder leaves weights as in (word:1.2) out.
@@ -90,13 +71,13 @@ class JointModel:
     refiners: str = ""
     beside: tuple[str, str] | None = None
     adapter: str = ""
-    blends: tuple[Blend, ...] = ()
 
 
-def blend_blocks(row: JointModel, layers: Sequence[Layer], depths: list[int], network) -> tuple[str, ...]:
-    """The blocks of a network whose maps make blend masks. `depths`: how many each of its lists has."""
-    second = any(getattr(getattr(block, "x_block", None), "x_block_self_attn", False) for block in network.modules())
-    known = (blend.blocks for blend in row.blends if (blend.depths, blend.second) == (tuple(depths), second))
-    names = list(dict.fromkeys(layer.name for layer in layers))
-    third = len(names) // 3
-    return next(known, tuple(names[third : len(names) - third]))
+def width_of(network, name: str) -> int | None:
+    """What a layer takes, by its name; None where there is none or it takes anything."""
+    return getattr(dict(network.named_modules()).get(name), "in_features", None)
+
+
+def has_second(network) -> bool:
+    """Whether blocks have another attention of the image alone."""
+    return any(getattr(getattr(block, "x_block", None), "x_block_self_attn", False) for block in network.modules())

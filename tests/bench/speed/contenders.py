@@ -41,6 +41,7 @@ KINDS: dict[str, tuple[str, Callable[[Edit], Edit]]] = {
         lambda edit: edit.schedule(InjectSchedule(**ALWAYS, cross_strength=0.5, self_strength=0.5)),
     ),
     "word swap, local blend": ("a dog sitting on a car", lambda edit: _swap(edit).local_blend("cat", "dog", start=0.0)),
+    "word swap, picture": ("a dog sitting on a car", lambda edit: _swap(edit).real_picture()),
 }
 
 
@@ -91,7 +92,7 @@ def measure(model, name: str, size: int, kind: str, edits: int, repeats: int, wi
     edit = make_edit(name, kind, edits)
     guider = EditGuider(model, edit, make_prompt(name, "").encoding, 7.5)
     timing = _Timing(model, edit if with_maps else None, repeats)
-    latent = torch.zeros(1, CHANNELS[name], size // 8, size // 8)
+    latent = torch.full((1, CHANNELS[name], size // 8, size // 8), float(edit.picture is not None))  # 0 is no picture
     scheduler = "simple" if name in JOINT_TEXT else "karras"
     sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), scheduler, 30)
     guider.sample(torch.randn_like(latent), latent, timing, sigmas, disable_pbar=True)

@@ -2,7 +2,7 @@
 
 from .edits import img2img_mask, local_blend, refinement, reweighting, several_edits, word_swap_transformer
 from .other_models import controlnet, sdxl
-from .pictures import real_picture
+from .pictures import painted_mask, real_picture
 from .sampling import custom_sampler, shared_trajectory
 from .tools import attention_maps, layer_study, sweep
 
@@ -15,6 +15,7 @@ EXAMPLES = {
         several_edits,
         img2img_mask,
         real_picture,
+        painted_mask,
         word_swap_transformer,
         shared_trajectory,
         custom_sampler,
