@@ -196,10 +196,6 @@ class Unheard(comfy.model_base.Flux):
     """A transformer without a row."""
 
 
-class PixArtTau(comfy.model_base.Flux):
-    """One of a kind that can't be reached."""
-
-
 class NunchakuFlux(torch.nn.Module):
     """A network of another's in Flux's place."""
 
@@ -213,10 +209,14 @@ def as_class(kind) -> object:
 
 
 def test_models_that_can_t_be_edited_are_refused_by_name():
-    with pytest.raises(EditError, match=r"^model: Unheard .*SD 3.x and Flux.1.*joint_models.py"):
+    with pytest.raises(EditError, match=r"^model: Unheard .*SD 3.x, Flux.1.*joint_models.py.*tests/README.md"):
         architecture_of(as_class(Unheard))
-    with pytest.raises(EditError, match=r"^model: PixArtTau computes its attention where no node can reach it"):
-        architecture_of(as_class(PixArtTau))
+    for name in ("PixArtSigma", "HunyuanDiT1", "ErnieImage"):
+        with pytest.raises(EditError, match=rf"^model: {name} computes its attention where no node can reach it"):
+            architecture_of(as_class(type(name, (comfy.model_base.Flux,), {})))
+    for name in ("QwenImage21", "HunyuanImage21", "ChromaRadiance", "WAN21_Vace"):
+        with pytest.raises(EditError, match=rf"^model: {name} .*no transformer that prompt-to-prompt knows"):
+            architecture_of(as_class(type(name, (comfy.model_base.Flux,), {})))
     model = small_joint_model("flux").clone()
     model.add_object_patch("diffusion_model", NunchakuFlux())
     with pytest.raises(EditError, match=r"^model: this Flux.1 is run by NunchakuFlux.*own loaders"):

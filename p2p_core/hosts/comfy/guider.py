@@ -273,8 +273,7 @@ class EditGuider(comfy.samplers.CFGGuider):
         Not by being "cond": extra guidance evaluates other conditionings in that place, and the host
         copies entries between positive and negative, names included, where only one has an area.
         """
-        rows = session.run.rows
-        own = []
+        rows, own = session.run.rows, []
         for cond in self.conds["positive"]:
             embeddings = cond["model_conds"]["c_crossattn"].cond.cpu()
             edited = torch.cat([embeddings[rows.of(rows.place_of(i))] for i in range(rows.edits)])

@@ -68,11 +68,15 @@ def kinds_of(name: str) -> dict[str, tuple[str, Callable[[Edit], Edit]]]:
 def make_prompt(name: str, words: str) -> Prompt:
     if name not in JOINT_TEXT:
         return prompt(words, width=WIDTHS[name])
-    return long_prompt(words, JOINT_TEXT[name], WIDTHS[name], POOLED[name])
+    # As long as a language model's template and the words, where prompts are of their own lengths.
+    lengths = JOINT_TEXT[name] or (40 + len(words.split()),)
+    return long_prompt(words, lengths, WIDTHS[name], POOLED[name])
 
 
 def make_edit(name: str, kind: str, edits: int) -> Edit:
     words, change = kinds_of(name)[kind]
+    if not JOINT_TEXT.get(name, True):
+        words = words.replace("dog", "very big dog")
     edit = Edit(make_prompt(name, SOURCE))
     for i in range(edits):
         edit = edit.add(make_prompt(name, words if i == 0 else words.replace("dog", f"dog{i}")))

@@ -1,5 +1,6 @@
 """What is in each example workflow. What one saves under its own name is its thumbnail."""
 
+from .app import edit_app
 from .edits import img2img_mask, local_blend, refinement, reweighting, several_edits, word_swap_transformer
 from .other_models import controlnet, sdxl
 from .pictures import painted_mask, real_picture
@@ -9,6 +10,7 @@ from .tools import attention_maps, layer_study, sweep
 EXAMPLES = {
     make.__name__: make
     for make in (
+        edit_app,
         refinement,
         reweighting,
         local_blend,
