@@ -84,7 +84,7 @@ export const CHINESE = {
   "one thing, with a local blend": "只改一样（配局部混合）",
   "another style": "换风格",
   "1 to 4 steps": "1 到 4 步",
-  "transformer (SD 3.x, Flux.1)": "Transformer 模型（SD 3.x、Flux.1）",
+  "transformer (Flux, SD 3.x)": "Transformer 模型（Flux、SD 3.x）",
   // edit this prompt
   "Edit this prompt (P2P)": "编辑此提示词 (P2P)",
   "Select one KSampler, or another sampler of ComfyUI's own.": "请选中一个 K采样器，或 ComfyUI 自带的其他采样器。",
