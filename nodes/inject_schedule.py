@@ -24,6 +24,16 @@ class AttentionInjectSchedule(io.ComfyNode):
                 "source, shorter ones give the edit more freedom. Times are fractions of the steps."
             ),
             search_aliases=["attention injection", "cross replace steps", "self replace steps"],
+            advanced=(
+                "cross_start",
+                "self_start",
+                "cross_strength",
+                "self_strength",
+                "ramp",
+                "self_layers",
+                "self_mode",
+                "blocks",
+            ),
             inputs=[
                 P2PEdit.Input("edit", tooltip="The edit to schedule: all edited prompts that it has so far."),
                 fraction_input(

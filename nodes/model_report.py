@@ -7,6 +7,7 @@ from ..p2p_core.show.charts import model_picture
 from ..p2p_core.show.pictures import to_tensor
 from ..p2p_core.show.report import model_report
 from .checks import checked
+from .report import shown
 from .schema import schema
 
 
@@ -51,6 +52,7 @@ class P2PModelReport(io.ComfyNode):
                 io.String.Output("report", display_name="report", tooltip="A table; PreviewAny shows it."),
                 io.Image.Output("picture", display_name="picture", tooltip="The blocks, each as wide as its grid."),
             ],
+            is_output_node=True,
         )
 
     @classmethod
@@ -59,5 +61,7 @@ class P2PModelReport(io.ComfyNode):
         architecture = architecture_of(model)
         name = type(model.model.model_config).__name__.strip("_").removesuffix("Config")
         size = height // architecture.pixels, width // architecture.pixels
-        picture = model_picture(architecture.layers, f"{name}: attention at {width} x {height} pixels", *size)
-        return io.NodeOutput(model_report(architecture, name, *size), to_tensor([picture]))
+        picture = to_tensor(
+            [model_picture(architecture.layers, f"{name}: attention at {width} x {height} pixels", *size)]
+        )
+        return io.NodeOutput(model_report(architecture, name, *size), picture, ui=shown(picture))

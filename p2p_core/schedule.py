@@ -15,7 +15,9 @@ SELF_LAYERS = {"all": 0, "half": 1, "quarter": 2}
 SELF_MODES = ("map", "key_value", "output", "layout", "auto")
 AUTO_ON_UNETS = "map"
 AUTO_ON_JOINT = "layout"
-"""What `auto` is where text and image share one softmax."""
+"""What `auto` is where text and image share one softmax. The whole map, its words aligned, does the same there to two
+edits in a hundred and a fifth of a dB (48 edits by the demo's transformer); `layout` is one call, and needs no
+alignment."""
 
 
 FEW_STEPS = 30
@@ -162,9 +164,14 @@ class InjectSchedule:
         return replace(self, self_layers="all")
 
 
-JOINT = InjectSchedule(Window(0.0, 0.0, "cross"), Window(0.0, 0.2, "self"))
-"""Of edits without a schedule where text and image share one softmax: the layout in the first fifth of the steps and
-nothing of the words (Shin et al. 2025)."""
+JOINT = InjectSchedule(Window(0.0, 0.0, "cross"), Window(0.0, 0.4, "self"))
+"""Of edits without a schedule where text and image share one softmax: the layout, and nothing of the words.
+
+Shin et al. 2025 have a window of 0.2, on SD 3 and Flux.1. On 48 edits by the demo's transformer 0.4 has 94 % seen and
+0.2 has 92 %, and it is 1.0 dB nearer to the source (on 160 others, not used for the choice: 86 % both, 1.3 dB). 0.6 is
+1.6 dB nearer still, but swapped colours begin to be missed; at 0.8 a fifth of all is. No larger model has been
+measured, so the default is the nearer of the two to what the literature has on those.
+"""
 
 
 def parse_word_windows(text: str) -> tuple[WordWindow, ...]:

@@ -147,3 +147,20 @@ def test_the_english_is_the_nodes_own(listed):
             assert texts[node]["inputs"][name]["tooltip"] == spec[1]["tooltip"], f"{node}.{name}"
         for number, tooltip in enumerate(definition["output_tooltips"]):
             assert texts[node]["outputs"][str(number)]["tooltip"] == tooltip, f"{node}, output {number}"
+
+
+def test_what_few_people_touch_is_folded_away(listed):
+    """In Nodes 2.0, and nowhere else: a workflow's JSON has every input as before."""
+    folded = {
+        node: {
+            name
+            for group in ("required", "optional")
+            for name, spec in definition["input"].get(group, {}).items()
+            if spec[1].get("advanced")
+        }
+        for node, definition in listed.items()
+    }
+    assert folded["AttentionInjectSchedule"] >= {"cross_start", "self_start", "ramp", "self_layers", "blocks"}
+    assert not folded["AttentionInjectSchedule"] & {"cross_end", "self_end", "word_windows"}
+    assert folded["P2PSampler"] == {"trajectory"}
+    assert not folded["PromptPairAlign"]

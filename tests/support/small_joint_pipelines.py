@@ -1,4 +1,4 @@
-"""diffusers' pipelines for SD 3.x and Flux.1 around few channels and random weights, that know the demo model's words."""
+"""diffusers' pipelines for SD 3.x and Flux.1 around few channels and random weights, that know some words."""
 
 from __future__ import annotations
 
@@ -56,7 +56,8 @@ def t5_tokenizer() -> PreTrainedTokenizerFast:
     own = tokenizers.Tokenizer(tokenizers.models.Unigram(pieces, unk_id=2))
     own.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace()
     own.post_processor = tokenizers.processors.TemplateProcessing("$A </s>", special_tokens=[("</s>", 1)])
-    return PreTrainedTokenizerFast(tokenizer_object=own, eos_token="</s>", pad_token="<pad>", unk_token="<unk>")
+    specials = {"eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
+    return PreTrainedTokenizerFast(tokenizer_object=own, **specials)
 
 
 def small_joint_pipeline(name: str, dtype: torch.dtype = torch.float64):

@@ -149,9 +149,8 @@ class PipelineRun:
         scheduler, timesteps = self._pipe.scheduler, self._pipe.scheduler.timesteps
         self._timesteps = timesteps
         executed = getattr(self._pipe, "num_timesteps", None)
-        self._levels = executed_levels(
-            timesteps.tolist(), call.given.timestep, executed, getattr(scheduler, "order", 1)
-        )
+        order = getattr(scheduler, "order", 1)
+        self._levels = executed_levels(timesteps.tolist(), call.given.timestep, executed, order)
         given = call.given.latents
         batch = len(given) // (call.evaluations * len(self.prompts))
         self._first = call.given

@@ -103,9 +103,7 @@ class Transformer(Network):
 
     def read(self, args: tuple, kwargs: dict[str, Any], scheduler) -> Inputs:
         if args:
-            raise EditError(
-                "pipe", "it calls its transformer with arguments by place.", "Use diffusers' own pipelines."
-            )
+            raise EditError("pipe", "it names no arguments to its transformer.", "Use one of diffusers' own pipelines.")
         x, text = kwargs["hidden_states"], kwargs["encoder_hidden_states"]
         level = float(kwargs["timestep"].flatten()[0]) * (1000 if self.kind.packed else 1)
         # It comes in the network's precision; the scheduler has it as it is.

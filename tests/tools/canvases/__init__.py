@@ -1,6 +1,15 @@
 """What is in each example workflow. What one saves under its own name is its thumbnail."""
 
-from .edits import img2img_mask, local_blend, refinement, reweighting, several_edits, word_swap_transformer
+from .app import edit_app
+from .edits import (
+    img2img_mask,
+    local_blend,
+    local_blend_transformer,
+    refinement,
+    reweighting,
+    several_edits,
+    word_swap_transformer,
+)
 from .other_models import controlnet, sdxl
 from .pictures import painted_mask, real_picture
 from .sampling import custom_sampler, shared_trajectory
@@ -9,6 +18,7 @@ from .tools import attention_maps, layer_study, sweep
 EXAMPLES = {
     make.__name__: make
     for make in (
+        edit_app,
         refinement,
         reweighting,
         local_blend,
@@ -17,6 +27,7 @@ EXAMPLES = {
         real_picture,
         painted_mask,
         word_swap_transformer,
+        local_blend_transformer,
         shared_trajectory,
         custom_sampler,
         sweep,
