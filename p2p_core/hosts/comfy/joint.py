@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -16,10 +15,10 @@ from ...attention import Call
 from ...errors import EditError
 from ...layers import Layer, halved
 from ...rows import Evaluation
-from ...run import Run
 from .conditioning import Conditioning, misfit, pad, stack
 from .joint_calls import Asked, Forward, four_dimensional, reason
 from .joint_models import MODELS, JointModel
+from .session import Session
 
 OVERRIDE = "optimized_attention_override"
 FORWARD = "prompt_to_prompt_forward"
@@ -96,10 +95,10 @@ class Joint(Architecture):
         """Whether an encoding [1, tokens, width] is one of `length` tokens, as it came or filled up."""
         return embeddings.shape[1] >= length and not embeddings[:, length:].any()
 
-    def attach(self, model, run: Run, evaluations: dict[uuid.UUID, bool]) -> None:
-        """Hang a run on `model`, a private clone. See JointAttention."""
+    def attach(self, model, session: Session) -> None:
+        """Hang a session on `model`, a private clone. See JointAttention."""
         options = model.model_options["transformer_options"]
-        attention = JointAttention(run, self, evaluations, options.get(OVERRIDE))
+        attention = JointAttention(session, self, options.get(OVERRIDE))
         options[OVERRIDE] = attention
         model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, "prompt_to_prompt", attention.begin)
 
@@ -131,14 +130,12 @@ class JointAttention:
     """An attention override: a run in the attention of a transformer.
 
     Args:
-        evaluations: see AttentionPatch.
         previous: the override that was there before; it makes all calls that are made.
     """
 
-    def __init__(self, run: Run, joint: Joint, evaluations: dict[uuid.UUID, bool], previous: Callable | None):
-        self.run = run
+    def __init__(self, session: Session, joint: Joint, previous: Callable | None):
+        self.session = session
         self.joint = joint
-        self.evaluations = evaluations
         self.previous = previous
         self._by_name = {(layer.block, layer.number): layer for layer in joint.layers}
 
@@ -158,7 +155,7 @@ class JointAttention:
             return attend(*args, **kwargs)
         layer = self._layer(forward, options)
         forward.calls += 1
-        out = self.run.attention(self._call(asked, forward, layer), asked.attend(attend))
+        out = self.session.run.attention(self._call(asked, forward, layer), asked.attend(attend))
         return out.unflatten(-1, (asked.heads, -1)).transpose(1, 2) if asked.split_output else out
 
     def __deepcopy__(self, memo):
@@ -167,13 +164,12 @@ class JointAttention:
 
     def _forward(self, x, context, options: dict[str, Any], extra: dict[str, Any]) -> Forward | None:
         """None where the pass has nothing to do with the run."""
-        uuids, rows = options.get("uuids", ()), len(self.run.rows)
-        known = [(i * rows, key) for i, key in enumerate(uuids) if key in self.evaluations]
-        if not known or context is None or len(x) != rows * len(uuids):
+        uuids, rows, known = options.get("uuids", ()), len(self.session.run.rows), self.session.evaluations
+        evaluations = tuple(replace(known[key], base=i * rows) for i, key in enumerate(uuids) if key in known)
+        if not evaluations or context is None or len(x) != rows * len(uuids):
             return None
         level = self.joint.layers[0].level
         size = tuple(x.shape[-2:])
-        evaluations = tuple(Evaluation(base, shares_prompt=self.evaluations[key]) for base, key in known)
         return Forward(
             size,
             text=context.shape[1],
@@ -185,7 +181,7 @@ class JointAttention:
         )
 
     def _hidden(self, evaluations: tuple[Evaluation, ...], rows: int, context: torch.Tensor) -> torch.Tensor | None:
-        run = self.run
+        run = self.session.run
         prompts = [run.edit.source] * run.rows.first + [variant.prompt for variant in run.edit.variants]
         hidden = torch.zeros(rows, 1, 1, context.shape[1], dtype=torch.bool)
         for evaluation in evaluations:
