@@ -163,9 +163,7 @@ class P2PEditRecorded(io.ComfyNode):
     @checked
     def execute(cls, model, edit, negative, recording, edited=None) -> io.NodeOutput:
         keep_maps = is_connected(cls.hidden.dynprompt, cls.hidden.unique_id, MAPS_OUTPUT)
-        guider = RecordedGuider(
-            model, edit, negative, recording, edited=edited, keep_maps=keep_maps, tell=teller(cls)
-        )
+        guider = RecordedGuider(model, edit, negative, recording, edited=edited, keep_maps=keep_maps, tell=teller(cls))
         latents, run = edit_recorded(guider, recording)
         rest = {key: value for key, value in recording.latent.items() if key != "batch_index"}
         masks = torch.nn.functional.interpolate(run.masks()[:, None], scale_factor=guider.architecture.pixels)[:, 0]

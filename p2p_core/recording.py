@@ -277,6 +277,13 @@ class Replay:
         before = self._taken.get(name, 0)
         self._taken[name] = before + 1
         kept = self._attention.get((*name, before))
+        if kept is None and before:
+            raise EditError(
+                "recording",
+                "another node evaluates the prompts again in each round, as PAG and SEG do, and of that the recording "
+                "has nothing.",
+                "Record the source with keep 'attention', and with that node on the model.",
+            )
         if kept is None:
             raise EditError(
                 "recording",

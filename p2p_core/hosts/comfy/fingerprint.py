@@ -17,7 +17,7 @@ _DEEP = 12
 def fingerprint(model) -> dict[str, str]:
     """Of a ModelPatcher: a digest for each of its parts that change what it predicts, by what people call them."""
     parts = {
-        "checkpoint": (type(model.model).__name__, *_biases(model)),
+        "checkpoint": (type(model.model).__name__, model.model.model_config.unet_config, *_some_weights(model)),
         "LoRA": model.patches,
         "patches of other nodes": (model.model_options, getattr(model, "wrappers", {})),
         "sampling": model.object_patches,
@@ -38,10 +38,13 @@ def check_same(model, recorded: dict[str, str]) -> None:
             )
 
 
-def _biases(model) -> Iterator[tuple[str, torch.Tensor]]:
-    """The weights with one axis, as they were before a LoRA was put into them: few, and in no format of their own."""
-    for name, parameter in model.model.diffusion_model.named_parameters():
-        if parameter.ndim == 1:
+def _some_weights(model) -> Iterator[tuple[str, torch.Tensor]]:
+    """The first weight, and all with one axis, as they were before a LoRA was put into them.
+
+    They are few, and what is stored in another format leaves them out.
+    """
+    for number, (name, parameter) in enumerate(model.model.diffusion_model.named_parameters()):
+        if number == 0 or parameter.ndim == 1:
             kept = model.backup.get(f"diffusion_model.{name}")
             yield name, parameter if kept is None else kept.weight
 

@@ -123,9 +123,7 @@ class RecordedGuider(EditGuider):
 
     def _new_run(self, batch, size, picture) -> Run:
         replay = Replay(self.recording)
-        run = Run(
-            self.edit, self.architecture, batch, size, keep_maps=self.keep_maps, recorded=replay, picture=picture
-        )
+        run = Run(self.edit, self.architecture, batch, size, keep_maps=self.keep_maps, recorded=replay, picture=picture)
         check_kept(run, self.recording)
         return run
 

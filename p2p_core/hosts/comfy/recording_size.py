@@ -53,6 +53,8 @@ def computes_in(model) -> torch.dtype:
 def rounds_of(model, sampling: Sampling, sigmas: torch.Tensor) -> list[float]:
     """The noise levels at which a sampler asks the model, found by sampling with one that predicts nothing."""
     asked: list[float] = []
+    if len(sigmas) < 2:
+        return asked
 
     def predicts_nothing(x, sigma, model_options=None, seed=None):
         asked.append(float(sigma[0]))
