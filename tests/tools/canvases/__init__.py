@@ -3,7 +3,7 @@
 from .edits import img2img_mask, local_blend, refinement, reweighting, several_edits, word_swap_transformer
 from .other_models import controlnet, sdxl
 from .pictures import real_picture
-from .sampling import custom_sampler, shared_trajectory
+from .sampling import custom_sampler, many_wordings, shared_trajectory
 from .tools import attention_maps, layer_study, sweep
 
 EXAMPLES = {
@@ -13,6 +13,7 @@ EXAMPLES = {
         reweighting,
         local_blend,
         several_edits,
+        many_wordings,
         img2img_mask,
         real_picture,
         word_swap_transformer,
