@@ -6,7 +6,7 @@ from ..p2p_core.errors import EditError
 from ..p2p_core.show.heat import heat_masks, heat_pictures
 from ..p2p_core.show.pictures import to_tensor
 from ..p2p_core.show.word_heat import word_heat
-from .checks import checked
+from .checks import check_pictures, checked
 from .schema import P2PMaps, schema
 
 PROMPTS = ("source", "edited")
@@ -72,6 +72,8 @@ class P2PAttentionMaps(io.ComfyNode):
         if maps is None:
             raise EditError(*NOT_KEPT)
         heats = word_heat(maps, words, prompt == "edited", layers)
+        if image is not None:
+            check_pictures("image", image, maps)
         size = tuple(image.shape[1:3]) if image is not None else maps.size
         return io.NodeOutput(to_tensor(heat_pictures(maps, heats, size, image)), heat_masks(heats, size))
 

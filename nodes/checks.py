@@ -5,9 +5,11 @@ import inspect
 import math
 import re
 
+import torch
 from comfy_api.latest import io
 
 from ..p2p_core.errors import EditError
+from ..p2p_core.maps import AttentionMaps
 
 INPUT_OF = {
     "cross_start": "AttentionInjectSchedule",
@@ -85,3 +87,21 @@ def _check(declared, value) -> None:
 def _is_written(value) -> bool:
     """Whether a value came from the workflow's text and through no connection: latents are dicts as well."""
     return isinstance(value, (str, int, float)) or (isinstance(value, dict) and "samples" not in value)
+
+
+def check_pictures(name: str, images: torch.Tensor, maps: AttentionMaps) -> None:
+    """Raise EditError where pictures [n, height, width, channels] can't be of the run that made these maps."""
+    batch, (height, width) = maps.batch, images.shape[1:3]
+    edited = batch * len(maps.variants)
+    if abs(height / width * maps.size[1] / maps.size[0] - 1) > 16 / min(maps.size):  # more than latents round
+        misfit = f"it is {width} x {height} pixels, but the maps are of pictures of {maps.size[1]} x {maps.size[0]}."
+    elif len(images) not in (1, batch, edited):
+        misfit = f"it has {len(images)} pictures, but the maps are of a run with {batch}, and {edited} edited ones."
+    else:
+        return
+    raise EditError(
+        name,
+        misfit,
+        "Connect the decoded source or edited pictures of the run that made the maps. If a node that fills every free "
+        "input made this connection, disconnect it.",
+    )

@@ -8,7 +8,7 @@ from ..p2p_core.show.comparison import changed_words, difference_heat, with_weig
 from ..p2p_core.show.heat import word_layers
 from ..p2p_core.show.pictures import to_tensor
 from ..p2p_core.show.sheets import comparison_sheet
-from .checks import checked
+from .checks import check_pictures, checked
 from .report import reported
 from .schema import P2PEdit, P2PMaps, schema
 
@@ -62,7 +62,7 @@ class P2PCompare(io.ComfyNode):
     @checked
     def execute(cls, source, edited, maps=None, edit=None) -> io.NodeOutput:
         prompts = _prompts(maps, edit)
-        _check(source, edited, prompts, edit)
+        _check(source, edited, prompts, maps, edit)
         heats, top = difference_heat(source, edited)
         words = [changed_words(prompts[0], prompt) for prompt in prompts]
         shown = {
@@ -88,7 +88,11 @@ def _prompts(maps, edit) -> list:
     return [edit.source, *(variant.prompt for variant in edit.variants)] if edit is not None else []
 
 
-def _check(source: torch.Tensor, edited: torch.Tensor, prompts: list, edit) -> None:
+def _texts(prompts: list) -> list[str]:
+    return [prompt.text for prompt in prompts]
+
+
+def _check(source: torch.Tensor, edited: torch.Tensor, prompts: list, maps, edit) -> None:
     if source.shape[1:3] != edited.shape[1:3]:
         raise EditError(
             "source and edited",
@@ -101,6 +105,15 @@ def _check(source: torch.Tensor, edited: torch.Tensor, prompts: list, edit) -> N
             "edited",
             f"it has {len(edited)} pictures, which is not a multiple of source's {len(source)}.",
             "Connect all pictures of the edited output of the same P2PSampler.",
+        )
+    if maps is not None:
+        check_pictures("source", source, maps)
+    if maps is not None and edit is not None and _texts(_prompts(maps, None)) != _texts(_prompts(None, edit)):
+        raise EditError(
+            "maps and edit",
+            "they are of different prompts.",
+            "Connect both from the run that made the pictures. If a node that fills every free input connected them, "
+            "disconnect them.",
         )
     edits = len(edited) // len(source)
     counts = {"maps or edit": len(prompts) - 1} if prompts else {}

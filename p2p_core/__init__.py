@@ -11,7 +11,7 @@ The engine lies flat in this folder and needs torch alone. Read it as the data f
     values, attention     the method itself: maps on values, and a call with the edits in it
     maps, predictions     the words' maps, and rules on the denoised prediction
     run                   one sampling run: the only state
-    recording             a source that was sampled before
+    recording, replay     a source that was sampled before: what is kept of it, and how a run takes it from there
     layers, architecture, rows, noise: what is known of the model and of the batch
 
 Words, each for one thing: the *source* is the picture that is edited, an *edit* is an edited prompt with all its

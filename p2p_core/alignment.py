@@ -8,14 +8,14 @@ that prompt-to-prompt (Hertz et al. 2022, section 3.1) hands to the edit.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from functools import cached_property
 
 import torch
 
 from .errors import EditError
-from .tokens import Prompt, Stream, Word
+from .tokens import Around, Prompt, Stream, Word
 
 MODES = ("auto", "replace", "refine", "sequence")
 
@@ -60,6 +60,33 @@ class Alignment:
         for link in self.links:
             taken[list(link.edits)] = 1
         return taken
+
+    def within(self, source: Around, edit: Around) -> Alignment:
+        """The same for prompts with something around them, of which each kind takes its own: what is in the same
+        place, or the nearest there is. Hidden positions take nothing."""
+        s, e = len(source.before), len(edit.before)
+        links = [
+            replace(link, sources=tuple(s + i for i in link.sources), edits=tuple(e + j for j in link.edits))
+            for link in self.links
+        ]
+        of_source, of_edit = _places(source, self.source_length), _places(edit, self.edit_length)
+        sharing: dict[int, list[int]] = {}
+        for place in of_edit.keys() & of_source.keys():
+            for j in of_edit[place]:
+                sharing.setdefault(min(of_source[place], key=lambda i: abs(i - j)), []).append(j)
+        links += [Link((i,), tuple(edits)) for i, edits in sharing.items()]
+        lengths = (s + self.source_length + len(source.after), e + self.edit_length + len(edit.after))
+        return Alignment(*lengths, tuple(sorted(links, key=lambda link: link.edits)))
+
+
+def _places(around: Around, length: int) -> dict[tuple[str, str], list[int]]:
+    """The positions of each side and kind of what is around a prompt, but for those that are hidden."""
+    places: dict[tuple[str, str], list[int]] = {}
+    for side, tokens, first in (("before", around.before, 0), ("after", around.after, len(around.before) + length)):
+        for i, token in enumerate(tokens, first):
+            if token.kind != "none":
+                places.setdefault((side, token.kind), []).append(i)
+    return places
 
 
 def align(source: Prompt, edit: Prompt, mode: str = "auto") -> Alignment:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from .layers import Layer, blend_level
 from .schedule import JOINT, InjectSchedule
+from .tokens import Around, Prompt
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,6 @@ class Architecture:
         prompt_length: positions of an ordinary prompt, for reports.
         blend_blocks: names of the blocks whose maps make blend masks, where they are known; empty chooses
             by resolution.
-        pads: whether prompts of different lengths are filled up with hidden positions; else they are tiled.
     """
 
     name: str
@@ -28,12 +28,15 @@ class Architecture:
     pixels: int
     prompt_length: int
     blend_blocks: tuple[str, ...] = ()
-    pads: bool = False
 
     @property
     def schedule(self) -> InjectSchedule:
         """That of edits that have none of their own."""
         return JOINT if any(layer.kind == "joint" for layer in self.layers) else InjectSchedule()
+
+    def around(self, prompts: Sequence[Prompt]) -> list[Around]:
+        """What each of some prompts has around it where the model attends to them together."""
+        return [Around()] * len(prompts)
 
     def blend_layers(self, height: int, width: int) -> Sequence[Layer]:
         """The layers whose maps of the words make the blend masks of a latent of this size."""

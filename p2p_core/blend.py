@@ -59,6 +59,21 @@ def fit_mask(mask: torch.Tensor, batch: int, size: tuple[int, int]) -> torch.Ten
     return mask.repeat(-(-batch // len(mask)), 1, 1, 1)[:batch]
 
 
+def misfit(mask: torch.Tensor, batch: int, picture: tuple[int, int]) -> str | None:
+    """What to say of a user's mask that was not made for `batch` pictures of this height and width: a sentence."""
+    count, (height, width) = len(mask.reshape(-1, *mask.shape[-2:])), mask.shape[-2:]
+    if abs(height / width * picture[1] / picture[0] - 1) > 16 / min(picture):  # more than latents round
+        what, done = f"{width} x {height}, and the picture {picture[1]} x {picture[0]}", "It was stretched"
+    elif batch % count:
+        what, done = f"for {count} pictures, and there {'are' if batch > 1 else 'is'} {batch}", "They got it in turn"
+    else:
+        return None
+    return (
+        f"The mask of the local blend is {what}. {done}. If a node that fills every free input connected it, "
+        "disconnect mask."
+    )
+
+
 def limit(prediction: torch.Tensor, source: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """x_s + m (x_e - x_s): the edit's prediction where the mask is 1, the source's where it is 0, to the bit.
 

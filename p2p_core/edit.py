@@ -15,7 +15,7 @@ from .errors import EditError
 from .layers import Layer
 from .picture import RealPicture
 from .schedule import InjectSchedule, Window
-from .tokens import Prompt, find_words
+from .tokens import Around, Prompt, find_words
 from .words import split_phrases
 
 
@@ -45,10 +45,28 @@ class Variant:
     reweights: tuple[Reweight, ...] = ()
     blend: LocalBlend | None = None
 
-    def lengthened(self, length: int) -> Variant:
-        """With hidden positions after those of its prompt and of the source's, `length` in all."""
-        alignment = replace(self.alignment, source_length=length, edit_length=length)
-        return replace(self, prompt=self.prompt.lengthened(length), alignment=alignment)
+    def within(self, source: Around, own: Around) -> Variant:
+        """With something around its prompt and around the source's. The schedule is set."""
+        s, e = len(source.before), len(own.before)
+        windows, blend = self.schedule.word_windows, self.blend
+        if blend is not None:
+            blend = replace(
+                blend,
+                source_positions=_moved(blend.source_positions, s),
+                source_subtract=_moved(blend.source_subtract, s),
+                edit_positions=_moved(blend.edit_positions, e),
+                edit_subtract=_moved(blend.edit_subtract, e),
+            )
+        return replace(
+            self,
+            prompt=self.prompt.within(own),
+            alignment=self.alignment.within(source, own),
+            schedule=replace(
+                self.schedule, word_windows=tuple(replace(w, positions=_moved(w.positions, e)) for w in windows)
+            ),
+            reweights=tuple(replace(r, positions=_moved(r.positions, e)) for r in self.reweights),
+            blend=blend,
+        )
 
     def weights(self, step: int, steps: int) -> list[float]:
         """The product of all scales at a step for each of the edit's tokens; 1 where there is none."""
@@ -139,7 +157,7 @@ class Edit:
         the words say, and may stand alone.
 
         Raises:
-            EditError: neither words nor mask, words that aren't there, numbers out of range.
+            EditError: neither words nor mask, a mask of zeros, words that aren't there, numbers out of range.
         """
         if not 0 <= threshold <= 1:
             raise EditError("threshold", f"{threshold} is out of range.", "Choose a number from 0 to 1.")
@@ -150,6 +168,13 @@ class Edit:
                 "source_words and edit_words",
                 "they are empty, and there is no mask, so nothing says where to edit.",
                 "Name words, or connect a mask.",
+            )
+        if mask is not None and not (mask > 0).any():
+            raise EditError(
+                "mask",
+                "it is 0 everywhere, so nothing could change.",
+                "Connect one that is 1 where the edit may be. If a node that fills every free input connected this "
+                "one, disconnect it.",
             )
         (of_source,) = find_words([self.source], in_source, "source_words")
         of_edits = find_words(self._prompts, in_edit, "edit_words")
@@ -181,18 +206,19 @@ class Edit:
         return replace(self, picture=RealPicture(fidelity, source_cfg, noise, release))
 
     def on(self, architecture: Architecture) -> Edit:
-        """The edit as it is meant for such a model: each variant with a schedule (see InjectSchedule.on), and all
-        prompts of one length where the architecture fills them up."""
+        """The edit as it is meant for such a model: each variant with a schedule (see InjectSchedule.on)."""
         layers, own = architecture.layers, architecture.schedule
         variants = [replace(variant, schedule=(variant.schedule or own).on(layers)) for variant in self.variants]
         if self.picture is not None and not self.source.text.strip():
             # Of a picture nobody described, no word's attention means anything: not even where the text ends.
             variants = [replace(one, alignment=replace(one.alignment, links=())) for one in variants]
-        if not architecture.pads:
-            return replace(self, variants=tuple(variants))
-        length = max(map(len, (self.source, *self._prompts)))
-        variants = [variant.lengthened(length) for variant in variants]
-        return replace(self, source=self.source.lengthened(length), variants=tuple(variants))
+        return replace(self, variants=tuple(variants))
+
+    def within(self, architecture: Architecture) -> Edit:
+        """An edit that is `on` a model, once: all prompts with what the architecture puts around them."""
+        of_source, *of_edits = architecture.around([self.source, *self._prompts])
+        variants = [variant.within(of_source, own) for variant, own in zip(self.variants, of_edits)]
+        return replace(self, source=self.source.within(of_source), variants=tuple(variants))
 
     def why_nothing(self, layers: Sequence[Layer], steps: int) -> str:
         """Why a run of so many steps edited nothing, a clause. The edit is one that is `on` its model."""
@@ -219,6 +245,10 @@ class Edit:
     @property
     def _prompts(self) -> list[Prompt]:
         return [variant.prompt for variant in self.variants]
+
+
+def _moved(positions: tuple[int, ...], by: int) -> tuple[int, ...]:
+    return tuple(by + i for i in positions)
 
 
 def _flat(places: dict[str, tuple[int, ...]]) -> tuple[int, ...]:

@@ -75,6 +75,11 @@ class AttentionMaps:
     variants: tuple[PromptMaps, ...]
     size: tuple[int, int]
 
+    @property
+    def batch(self) -> int:
+        """How many pictures of each prompt there are."""
+        return next((len(of_block) for of_block in self.source.blocks.values()), 1)
+
 
 def _block(name: str) -> tuple[str, int]:
     block, number = name.split(":")
@@ -138,7 +143,8 @@ def without_empty_channels(attend: Attend) -> Attend:
 
     def attend_to_something(q, k, v, mask=None):
         empty = (v == 0).all(1, keepdim=True)
-        return attend(q, k, v.masked_fill(empty, 1), mask).masked_fill(empty, 0)
+        more = q.shape[-1] // k.shape[-1]  # heads of queries than of keys; each has the same channels
+        return attend(q, k, v.masked_fill(empty, 1), mask).masked_fill(empty.repeat(1, 1, more), 0)
 
     return attend_to_something
 

@@ -11,6 +11,7 @@ import torch
 
 from .architecture import Architecture
 from .attention import Attend, Call, Injection, Neighbour, Pair, Source, edited_attention, mask_of_rows
+from .blend import misfit
 from .edit import Edit
 from .layers import Layer
 from .maps import AttentionMaps, MapRecorder
@@ -81,7 +82,7 @@ class Run:
         keeper: Keeper | None = None,
         picture: torch.Tensor | None = None,
     ):
-        self.edit = edit.on(architecture)
+        self.edit = edit.on(architecture).within(architecture)
         self.architecture = architecture
         self.rows = Rows(len(edit.variants), batch, trajectory, recorded is not None)
         self.size = size
@@ -213,8 +214,12 @@ class Run:
         return self._recorder.maps()
 
     def note(self) -> str | None:
-        """What to tell the user of a finished run in which nothing was edited, or hardly anything, with the reason."""
-        notes = []
+        """What to tell the user of a finished run: that nothing was edited, or hardly anything, and why; and of masks
+        that weren't made for its pictures."""
+        picture = tuple(self.architecture.pixels * side for side in self.size)
+        blends = (variant.blend for variant in self.edit.variants)
+        masks = {id(blend.mask): blend.mask for blend in blends if blend is not None and blend.mask is not None}
+        notes = [note for mask in masks.values() if (note := misfit(mask, self.rows.batch, picture))]
         if self.edit.variants and not self.edited:
             without = "without prompt-to-prompt" if self._picture is None else "held to the picture by fidelity alone"
             notes.append(

@@ -109,6 +109,14 @@ def _places(words: Sequence[Word], wanted: str) -> list[tuple[int, ...]]:
 
 
 @dataclass(frozen=True)
+class Around:
+    """What a model puts before and after the positions of an encoded prompt: padding, registers, or `none`."""
+
+    before: tuple[Token, ...] = ()
+    after: tuple[Token, ...] = ()
+
+
+@dataclass(frozen=True)
 class Prompt:
     """A prompt, its tokens and the host's encoding of it.
 
@@ -140,12 +148,10 @@ class Prompt:
         """How many positions were encoded: all that are not hidden."""
         return len(self) - len(self.positions("none"))
 
-    def lengthened(self, length: int) -> Prompt:
-        """The prompt with hidden positions after its own, `length` in all."""
-        more = length - len(self)
-        if not more:
-            return self
-        return replace(self, streams=(*self.streams, Stream((Token(0, "none"),) * more, more)))
+    def within(self, around: Around) -> Prompt:
+        """The prompt with something around it. All that knows its positions has to move with them."""
+        before, after = ((Stream(tokens, len(tokens)),) if tokens else () for tokens in (around.before, around.after))
+        return replace(self, streams=(*before, *self.streams, *after)) if before or after else self
 
     @cached_property
     def words(self) -> tuple[Word, ...]:

@@ -157,19 +157,74 @@ async function recall(missing) {
   refreshViews();
 }
 
-/** The node that the server calls by an id such as "3", or "7:3" in a subgraph. */
+/** The node that the server calls by an id such as "3", or "7:3" in a subgraph; `path`: those that stand for these. */
 function locate(id) {
-  const path = String(id).split(":");
-  const last = path.pop();
-  const graph = path.reduce((outer, host) => outer && nodeIn(outer, host)?.subgraph, rootGraph());
-  const node = graph && nodeIn(graph, last);
-  const key = node && keyOf(graph, last);
-  return node && { id, node, key, place: inWorkflow(key) };
+  const ids = String(id).split(":");
+  const path = [];
+  let graph = rootGraph();
+  for (const host of ids.slice(0, -1)) {
+    path.push(graph && nodeIn(graph, host));
+    graph = path.at(-1)?.subgraph;
+  }
+  const node = graph && nodeIn(graph, ids.at(-1));
+  const key = node && keyOf(graph, ids.at(-1));
+  return node && { id, node, path, key, place: inWorkflow(key) };
+}
+
+/** Links that a run had and the canvas has not: other packs make them while a workflow is queued. */
+const unseen = new Map();
+const unseenKey = (node, name) => `${inWorkflow(keyOf(node.graph, node.id))} ${name}`;
+
+/** The node and output slot that an input was connected to in the last run, though it isn't on the canvas, or null. */
+export function unseenOrigin(node, name) {
+  const [id, slot] = unseen.get(unseenKey(node, name)) ?? [];
+  const at = id && locate(id);
+  return at ? { node: at.node, slot, path: at.path } : null;
+}
+
+let ran = null; // a run of which the history is wanted, as soon as it is written
+
+api.addEventListener("execution_success", ({ detail }) => {
+  if ([...views].some(({ node }) => openInputs(node).length)) ran = detail.prompt_id;
+});
+api.addEventListener("status", () => {
+  if (ran) findUnseen(ran).catch((error) => console.warn("prompt-to-prompt: no history", error));
+});
+
+async function findUnseen(run) {
+  const response = await api.fetchApi(`/history/${run}`);
+  const { [run]: written } = response.ok ? await response.json() : {};
+  if (!written) return;
+  ran = null;
+  for (const [id, { inputs }] of Object.entries(written.prompt[2])) {
+    const { node } = locate(id) ?? {};
+    for (const name of node ? openInputs(node) : [])
+      if (Array.isArray(inputs[name])) unseen.set(unseenKey(node, name), inputs[name]);
+  }
+  refreshViews();
+}
+
+/** The inputs that a node can't run without and that nothing on the canvas gives it. */
+function openInputs(node) {
+  const required = node.constructor.nodeData?.input?.required ?? {};
+  const open = (node.inputs ?? []).filter(({ widget }, slot) => !widget && !node.isInputConnected(slot));
+  return open.map(({ name }) => name).filter((name) => name in required);
 }
 
 /** Where a picture that a node reported as { filename, subfolder, type } can be had. */
 export function pictureUrl(file) {
   return api.apiURL(`/view?${new URLSearchParams(file)}`);
+}
+
+/** The workflow that last ran with a node in it, in API form, as far as the server remembers; else null. */
+export async function lastRunWith(node) {
+  const response = await api.fetchApi("/history?max_items=8");
+  const runs = response.ok ? Object.values(await response.json()) : [];
+  const id = node.graph === rootGraph() ? String(node.id) : `:${node.id}`;
+  const isOf = (key) => (node.graph === rootGraph() ? key === id : key.endsWith(id));
+  const ours = runs.filter(({ prompt }) => prompt[3]?.extra_pnginfo?.workflow?.id === rootGraph().id);
+  const found = ours.map(({ prompt }) => Object.entries(prompt[2]).find(([key]) => isOf(key))?.[1]).filter(Boolean);
+  return found.findLast((run) => run.class_type === node.comfyClass) ?? null;
 }
 
 // -- graphs -----------------------------------------------------------------------------------------
@@ -185,6 +240,46 @@ export function allGraphs() {
 /** A node by its id, which is a number in some front ends and text in others. */
 export function nodeIn(graph, id) {
   return graph.getNodeById(id) ?? graph.nodes.find((node) => String(node.id) === String(id));
+}
+
+/** Put a node, or a new one of a type, into a graph. */
+export function addNode(graph, what, pos) {
+  const node = typeof what === "string" ? window.LiteGraph.createNode(what) : what;
+  node.pos = pos;
+  graph.add(node);
+  return node;
+}
+
+/** How high a node is; Nodes 2.0 doesn't tell the node when a picture makes it higher. */
+export function heightOf(node) {
+  return document.querySelector(`.lg-node[data-node-id="${node.id}"]`)?.offsetHeight ?? node.size[1];
+}
+
+/** The nodes that are selected. */
+export const selectedNodes = () => [...(app.canvas?.selectedItems ?? [])].filter((item) => item.comfyClass);
+
+/** Select nodes, and bring them into the window if they are out of it. */
+export function pointTo(nodes) {
+  const { canvas } = app;
+  canvas.selectItems(nodes);
+  const [left, top, width, height] = canvas.ds.visible_area ?? canvas.visible_area;
+  const isSeen = ({ pos: [x, y] }) => x >= left && x <= left + width && y >= top && y <= top + height;
+  if (!nodes.every(isSeen)) canvas.centerOnNode(nodes[0]);
+  canvas.setDirty(true, true);
+}
+
+/** A message at the edge of the window. */
+export function tell(severity, summary, detail) {
+  app.extensionManager.toast.add({ severity, summary, detail, life: severity === "warn" ? 12000 : 6000 });
+}
+
+/** The front end's language, such as "en" or "zh". */
+export const language = () => app.extensionManager?.setting?.get("Comfy.Locale") ?? "en";
+
+/** Whether a seed is drawn anew after each run, so that it is no longer the one that made the picture. */
+export function isSeedPassed(node) {
+  const control = widgetOf(node, "control_after_generate")?.value ?? "fixed";
+  return control !== "fixed" && app.extensionManager.setting.get("Comfy.WidgetControlMode") !== "before";
 }
 
 // -- plumbing ---------------------------------------------------------------------------------------

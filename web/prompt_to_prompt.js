@@ -1,6 +1,7 @@
-/** The pack's extension of the canvas: which node gets which view. The nodes work without any of it. */
+/** The pack's extension of the canvas: which node gets which view, and the command. The nodes work without any of it. */
 import { app } from "../../scripts/app.js";
 import { addStyleSheet } from "./draw.js";
+import { EDIT_THIS_PROMPT } from "./edit_this_prompt.js";
 import { refreshViews } from "./host.js";
 import { addAlignmentView } from "./views/alignment.js";
 import { addCompareView } from "./views/compare.js";
@@ -25,6 +26,7 @@ const VIEWS = {
 
 app.registerExtension({
   name: "prompt-to-prompt.views",
+  ...EDIT_THIS_PROMPT,
   setup: addStyleSheet,
   nodeCreated(node) {
     VIEWS[node.comfyClass]?.(node);

@@ -1,5 +1,5 @@
 /** What reaches a node: values of inputs, edits and their words; through reroutes, bypassed nodes and subgraphs. */
-import { allGraphs, nodeIn, reportsOf, widgetOf } from "./host.js";
+import { allGraphs, nodeIn, reportsOf, unseenOrigin, widgetOf } from "./host.js";
 import { wordsOf } from "./prompts.js";
 
 const NEVER = 2; // LiteGraph's node modes
@@ -19,7 +19,7 @@ const EDIT = "P2P_EDIT";
  */
 export function originOf(node, slot, path = [], left = FARTHEST) {
   const link = left && linkOf(node, slot);
-  if (!link) return null;
+  if (!link) return unseenOrigin(node, node.inputs?.[slot]?.name);
   if (!isBoundary(node.graph, link)) return originAt(nodeIn(node.graph, link.origin_id), link.origin_slot, path, left);
   // Into a subgraph from above: on with the node that stands for it.
   const isKnown = path.at(-1)?.subgraph === node.graph;
@@ -88,8 +88,8 @@ export function isConnected(node, name) {
  * A prompt's words are those that the last run saw, or those of its text; undefined where only a run can tell.
  */
 export function promptsOf(node) {
-  if (!isConnected(node, "edit")) return null;
   const behind = editNodesBefore(node).filter((at) => isAlign(at.node));
+  if (!behind.length && !isConnected(node, "edit")) return null;
   const pairs = (behind.length ? behind : alignNodesThatRan()).map(wordsOfPair);
   return { source: pairs.find((pair) => pair.source)?.source, edits: pairs.map((pair) => pair.edit).reverse() };
 }
@@ -158,11 +158,11 @@ function editOf({ node, path }) {
 
 // -- links ------------------------------------------------------------------------------------------
 
-function slotOf(node, name) {
+export function slotOf(node, name) {
   return node.inputs?.findIndex((input) => input.name === name || input.widget?.name === name) ?? -1;
 }
 
-function linkOf(node, slot) {
+export function linkOf(node, slot) {
   if (slot < 0 || !node.graph) return null;
   // The own getInputLink of a node that stands for a subgraph is about its outputs.
   if (node.subgraph) return node.isInputConnected(slot) ? linkInto(node, slot) : null;
@@ -174,7 +174,7 @@ function linkInto({ graph, id }, slot) {
   return [...links].find((link) => String(link.target_id) === String(id) && link.target_slot === slot);
 }
 
-function isBoundary(graph, link) {
+export function isBoundary(graph, link) {
   return link.originIsIoNode ?? (graph.inputNode != null && String(link.origin_id) === String(graph.inputNode.id));
 }
 

@@ -12,6 +12,7 @@ from ..blend import LocalBlend
 from ..edit import Edit
 from ..errors import EditError
 from ..layers import parse_blocks
+from ..picture import NOISES, RealPicture
 from ..rows import TRAJECTORIES
 from ..schedule import RAMPS, SELF_LAYERS, SELF_MODES, InjectSchedule, Window, parse_word_windows
 from .workflow import Values
@@ -30,6 +31,7 @@ def parser() -> argparse.ArgumentParser:
     add("-o", "--output", type=Path, default=Path("edit.png"), help="where the edited picture goes (edit.png)")
     add("--source", type=Path, help="where the source picture goes")
     add("--maps", type=Path, help="where a sheet of the words' attention maps goes")
+    add("--image", type=Path, help="a picture to edit: then this is the source, and the edit has its size")
     add("--report", action="store_true", help="print the model's attention layers")
 
     group = parse.add_argument_group("model")
@@ -59,6 +61,13 @@ def parser() -> argparse.ArgumentParser:
     group.add_argument("--blend_start", type=float, default=blend.start, help="start of AttentionLocalBlend")
     group.add_argument("--subtract_words", default="")
 
+    picture = RealPicture()
+    group = parse.add_argument_group("P2PRealPicture", "with --image")
+    group.add_argument("--fidelity", type=float, default=picture.fidelity)
+    group.add_argument("--source_cfg", type=float, default=picture.source_cfg, help="0 is --cfg")
+    group.add_argument("--noise", choices=NOISES, default=picture.noise)
+    group.add_argument("--release", type=float, default=picture.release)
+
     group = parse.add_argument_group("P2PSampler")
     group.add_argument("--negative", default="")
     group.add_argument("--width", type=int, help="in pixels; by default the model's own")
@@ -66,7 +75,8 @@ def parser() -> argparse.ArgumentParser:
     group.add_argument("--seed", type=int, help="by default a random one, which is printed")
     group.add_argument("--steps", type=int, default=30)
     group.add_argument("--cfg", type=float, help="by default 7.5, or 4 for the demo model")
-    group.add_argument("--sampler_name", default="dpmpp_2m", help="dpmpp_2m, euler, ddim and others")
+    group.add_argument("--denoise", type=float, default=1.0, help="with --image")
+    group.add_argument("--sampler_name", help="by default dpmpp_2m, or euler with --image; ddim and others")
     group.add_argument("--scheduler", default="sgm_uniform", help="sgm_uniform or karras")
     group.add_argument("--trajectory", choices=TRAJECTORIES, default="dual")
     return parse
@@ -89,6 +99,8 @@ def with_options(edit: Edit, options: argparse.Namespace) -> Edit:
         edit = edit.local_blend(
             options.source_words, options.edit_words, options.threshold, options.blend_start, options.subtract_words
         )
+    if options.image is not None:
+        edit = edit.real_picture(options.fidelity, options.source_cfg, options.noise, options.release)
     return edit
 
 

@@ -4,6 +4,10 @@
 
 with the pack's demo model, or --model: a single-file checkpoint or a diffusers folder. Options have the
 names of the nodes' inputs. Dropped on ComfyUI's canvas, the picture opens the same edit.
+
+    python -m p2p_core "a cat on a sofa" "a dog on a sofa" --image photo.jpg --source_words cat --edit_words dog
+
+edits a picture of your own, and gives it back in its size.
 """
 
 from __future__ import annotations
@@ -14,12 +18,14 @@ import random
 import sys
 
 import torch
+from PIL.Image import Resampling
 from PIL.PngImagePlugin import PngInfo
 
 from ..errors import EditError
 from ..show.heat import heat_sheet
 from ..show.report import model_report
 from .arguments import as_nodes, parser, with_options
+from .photograph import laid_in, opened, size_for
 from .workflow import as_prompt, edit_workflow
 
 
@@ -39,10 +45,11 @@ def run(options: argparse.Namespace) -> None:
     from ..hosts.diffusers.pipeline import align, prompt_to_prompt
     from ..hosts.diffusers.unet import architecture_of
 
+    photograph = options.image and opened(options.image)
     pipe = load(options)
-    latent = pipe.unet.config.sample_size
-    options.width = options.width or latent * pipe.vae_scale_factor
-    options.height = options.height or latent * pipe.vae_scale_factor
+    side = pipe.unet.config.sample_size * pipe.vae_scale_factor
+    width, height = size_for(photograph, side) if photograph else (side, side)
+    options.width, options.height = options.width or width, options.height or height
     if options.report:
         architecture, _ = architecture_of(pipe)
         size = (side // architecture.pixels for side in (options.height, options.width))
@@ -53,23 +60,33 @@ def run(options: argparse.Namespace) -> None:
         return
     options.seed = random.randrange(2**32) if options.seed is None else options.seed
     options.cfg = options.cfg or (7.5 if options.model else 4.0)
+    options.sampler_name = options.sampler_name or ("euler" if photograph else "dpmpp_2m")
+    if not 0 < options.denoise <= 1 or (options.denoise < 1 and not photograph):
+        raise EditError("denoise", f"{options.denoise} is out of range: it is above 0, and below 1 only with --image.")
     edit = with_options(align(pipe, options.source_prompt, options.edit_prompt, options.mode), options)
-    pipe = sampled_by(pipe, options.sampler_name, options.scheduler)
+    pipe = sampled_by(pipe, options.sampler_name, options.scheduler, from_image=options.denoise < 1)
     print(f"seed {options.seed}")
-    with prompt_to_prompt(pipe, edit, options.trajectory, keep_maps=options.maps is not None) as state:
+    small = photograph and photograph.resize((options.width, options.height), Resampling.LANCZOS)
+    with prompt_to_prompt(pipe, edit, options.trajectory, options.maps is not None, picture=small) as state:
+        if options.denoise < 1:
+            begun = {"image": [small] * len(state.prompts), "strength": options.denoise}
+        else:
+            begun = {"width": options.width, "height": options.height}
         pictures = pipe(
             state.prompts,
             negative_prompt=[options.negative] * len(state.prompts),
-            width=options.width,
-            height=options.height,
             num_inference_steps=options.steps,
             guidance_scale=options.cfg,
             generator=generator(options.seed),
+            **begun,
         ).images
-    texts = workflow_texts(options)
-    pictures[1].save(options.output, pnginfo=texts)
+    source, edited = pictures
+    if photograph:
+        source, edited = photograph, laid_in(photograph, edited, state.masks()[0])
+    texts = None if photograph else workflow_texts(options)
+    edited.save(options.output, pnginfo=texts)
     if options.source:
-        pictures[0].save(options.source, pnginfo=texts)
+        source.save(options.source, pnginfo=texts)
     if options.maps:
         heat_sheet(state.maps(), pictures).save(options.maps, pnginfo=texts)
 

@@ -76,7 +76,8 @@ def _install_chromium() -> str | None:
         return None
     print("Installing chromium with apt-get ...", file=sys.__stderr__, flush=True)
     for arguments in (["update"], ["install", "--yes", "--no-install-recommends", "chromium", "fonts-dejavu-core"]):
-        done = subprocess.run(["apt-get", "-q", *arguments], capture_output=True, text=True)  # noqa: S603, S607
+        command = ["apt-get", "-q", "-o", "DPkg::Lock::Timeout=300", *arguments]  # another apt-get may be at work
+        done = subprocess.run(command, capture_output=True, text=True)  # noqa: S603
         if done.returncode:
             print(done.stderr[-2000:], file=sys.__stderr__)
             return None

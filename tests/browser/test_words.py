@@ -214,6 +214,67 @@ def test_an_edit_that_cannot_be_followed_is_one_that_was_run(canvas):
     assert list(words(picker)) == ["a#1", "dog", "sitting", "on", "a#2", "blue", "car"]
 
 
+# As packs do that connect free inputs by themselves: nothing is on the canvas, and the prompt has the links.
+CONNECT = """([edit, clip]) => {
+  const { app } = window;
+  const before = app.graphToPrompt;
+  app.graphToPrompt = async function (...args) {
+    const made = await before.apply(this, args);
+    for (const [id, { class_type, inputs }] of Object.entries(made.output)) {
+      if (class_type === "AttentionReweight") inputs.edit ??= [edit, 0];
+      if (class_type === "PromptPairAlign") inputs.clip ??= [clip, 1];
+    }
+    return made;
+  };
+  window.p2pRestore = () => { app.graphToPrompt = before; };
+}"""
+
+
+def test_an_edit_that_another_pack_connects_while_queueing_is_known_after_a_run(canvas):
+    """Of two edits it is the one that the run had."""
+    other = {"other": ("PromptPairAlign", {**PROMPTS, "edit_prompt": "an owl"}, [0, 900])}
+    links = [link for link in EVERYTHING_LINKS if link[2:] != ("reweight", "edit") and link[2:] != ("align", "clip")]
+    canvas.build({**EVERYTHING, **other}, links)
+    canvas.page.evaluate(CONNECT, [ID["align"], ID["demo"]])
+    try:
+        picker = canvas.view(ID["reweight"])
+        assert "queue once" in picker.inner_text()
+        canvas.run()
+        canvas.page.wait_for_function("(view) => view.querySelector('.p2p-toggle')", arg=picker.element_handle())
+        assert list(words(picker)) == ["a#1", "dog", "sitting", "on", "a#2", "blue", "car"]
+        canvas.set(ID["reweight"], "words", "")
+        canvas.set(ID["align"], "edit_prompt", "an owl")
+        assert list(words(picker)) == ["an", "owl"]
+    finally:
+        canvas.page.evaluate("() => window.p2pRestore()")
+
+
+def test_a_chain_of_set_and_get_nodes_reroutes_and_constants_is_followed(canvas):
+    canvas.page.evaluate(SET_AND_GET)
+    second = {"get": ("TestGet", {}, [400, 400]), "reroute": ("Reroute", {}, [600, 400])}
+    text = {"text": ("PrimitiveStringMultiline", {"value": "an owl"}, [-300, 400])}
+    links = [("text", "STRING", "align", "edit_prompt"), ("reroute", "", "reweight", "edit")]
+    canvas.build({"align": PAIR, "reweight": REWEIGHT, **second, **text}, links)
+    canvas.page.evaluate(
+        """() => { const { graph } = window.app;
+             const of = (wanted) => graph.nodes.find(({ type }) => type === wanted);
+             const set = window.LiteGraph.createNode("TestSet");
+             graph.add(set);
+             of("PromptPairAlign").connect(0, set, 0);
+             of("TestGet").connect(0, of("Reroute"), 0);
+             of("Reroute").connect(0, of("AttentionReweight"), 0); }"""
+    )
+    canvas.record()
+    canvas.frames(4)
+    assert list(words(canvas.view("2"))) == ["an", "owl"]
+
+
+def test_choices_in_braces_are_queued_as_they_are_written(canvas):
+    """Drawn for each text by itself, source and edit would differ in what nobody meant to change."""
+    canvas.build({"align": ("PromptPairAlign", {"source_prompt": "a {red|blue} car", "edit_prompt": ""}, [0, 0])})
+    assert canvas.prompt()["1"]["inputs"]["source_prompt"] == "a {red|blue} car"
+
+
 def test_words_are_those_that_the_encoder_saw(canvas):
     """An embedding that there is none of is left out by ComfyUI, which the page can't know."""
     canvas.build(EVERYTHING, EVERYTHING_LINKS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import copy
+
 import pytest
 import torch
 from comfy_extras.nodes_sd3 import SkipLayerGuidanceSD3
@@ -28,7 +30,7 @@ def seen(monkeypatch) -> list[Seen]:
     original = JointAttention.__call__
 
     def watched(self, func, *args, **kwargs):
-        forward = kwargs["transformer_options"].get(FORWARD)
+        forward = copy(kwargs["transformer_options"].get(FORWARD))
         out = original(self, func, *args, **kwargs)
         now = self.session.run
         made = Seen(Asked.of(args, kwargs), forward, now.step, now.steps, out, func(*args, **kwargs))

@@ -5,12 +5,13 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import comfy.hooks
+import comfy.ldm.modules.attention as attention
 import pytest
 import torch
 from comfy_extras.nodes_mahiro import Mahiro
 from comfy_extras.nodes_perpneg import PerpNeg
 from prompt_to_prompt.p2p_core.errors import EditError
-from prompt_to_prompt.p2p_core.hosts.comfy import EditGuider
+from prompt_to_prompt.p2p_core.hosts.comfy import EditGuider, attention_layers
 
 from support.sampling import CFG, NOTHING, assert_same, latent, plain, run, sampling
 from support.small_models import NEGATIVE, edit_of, small_model
@@ -28,6 +29,98 @@ def test_mahiro_sees_each_prompt_s_pictures_alone(batch, trajectory):
     for place, prompt in enumerate((edit.source, *(variant.prompt for variant in edit.variants))):
         assert_same(latents[place * batch :][:batch], plain(prompt.encoding, model, **few))
     assert (latents[:batch] - plain(edit.source.encoding, **few)).abs().max() > 1e-3, "Mahiro does something"
+
+
+def mean_of_all(args):
+    return args["denoised"] - args["denoised"].mean()
+
+
+def most_of_all(args):
+    return args["denoised"] / args["denoised"].abs().amax()
+
+
+def by_its_number(args):
+    """As SVD's guidance, which takes the rows for frames."""
+    scale = torch.linspace(1.0, 2.0, len(args["cond"])).reshape(-1, 1, 1, 1)
+    return args["uncond"] + scale * (args["cond"] - args["uncond"])
+
+
+def one_scale_for_all(args):
+    cond, uncond = args["conds_out"]
+    return [cond * (uncond.std(unbiased=False) / cond.std(unbiased=False)), uncond]
+
+
+def with_a_mean_that_it_remembers():
+    remembered = 0
+
+    def post_cfg(args):
+        nonlocal remembered
+        remembered = 0.5 * remembered + args["denoised"]
+        return args["denoised"] - 0.1 * remembered.mean()
+
+    return post_cfg
+
+
+class Remembering:
+    """A rule that is an object with a memory, and begins to take a mean at the second evaluation."""
+
+    def __init__(self):
+        self.seen = []
+
+    def __call__(self, args):
+        self.seen.append(args["denoised"])
+        return args["denoised"] if len(self.seen) < 2 else args["denoised"] - self.seen[-2].mean()
+
+
+OVER_ALL_ROWS = {
+    "a mean": ("post", lambda: mean_of_all),
+    "the strongest": ("post", lambda: most_of_all),
+    "a scale for each row": ("", lambda: by_its_number),
+    "one scale for all": ("pre", lambda: one_scale_for_all),
+    "a mean that it remembers": ("post", with_a_mean_that_it_remembers),
+    "a mean from the second step on": ("post", Remembering),
+    "a mean, by a method": ("post", lambda: Remembering().__call__),
+}
+
+
+def with_rule(place, rule):
+    model = small_model("sd1").clone()
+    name = "_".join(filter(None, ("set_model_sampler", place, "cfg_function")))
+    getattr(model, name)(rule)
+    return model
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("rule", OVER_ALL_ROWS)
+def test_a_rule_that_takes_all_rows_together_sees_each_prompt_s_pictures_alone(rule, batch):
+    place, make = OVER_ALL_ROWS[rule]
+    few = {"image": latent(batch, 8, 8), "sampled": sampling(steps=3)}
+    edit = edit_of("a cat on a car", "a big dog on a car").schedule(NOTHING)
+    latents, _ = run(edit, with_rule(place, make()), **few)
+    for i, prompt in enumerate((edit.source, edit.variants[0].prompt)):
+        assert_same(latents[i * batch :][:batch], plain(prompt.encoding, with_rule(place, make()), **few))
+
+
+def test_a_rule_draws_the_noise_that_it_would_draw_without_an_edit():
+    def noisy(args):
+        return args["denoised"] + 0.01 * torch.randn(args["denoised"].shape[1:])
+
+    edit, model = edit_of().schedule(NOTHING), with_rule("post", noisy)
+    torch.manual_seed(1)
+    alone = plain(edit.source.encoding, model, **FEW)
+    torch.manual_seed(1)
+    assert_same(run(edit, model, **FEW)[0][:1], alone)
+
+
+def test_a_rule_that_asks_the_model_asks_it_no_more_often_than_without_an_edit():
+    passes = []
+
+    def asking(args):
+        passes.append(args["model"].apply_model)
+        return args["denoised"]
+
+    run(edit_of(), with_rule("post", asking), **FEW)
+    assert len(passes) == FEW["sampled"].steps
 
 
 def hooked(edit, strengths, names=("a", "b")):
@@ -70,13 +163,48 @@ def negpip_attn(q, k, v, extra_options):
 
 
 class Adapter:
-    """As IPAdapter's patch: settings for each adapter in a list."""
+    """As IPAdapter's patch: what it has for each picture is sized to a batch by repeating the last."""
 
-    def __init__(self, count, unfold):
-        self.kwargs = [{"cond": torch.zeros(count, 4, 8), "unfold_batch": unfold}]
+    def __init__(self, **settings):
+        self.kwargs = [{"ipadapter": None, "weight": 1.0, "mask": None, "unfold_batch": True, **settings}]
 
     def __call__(self, q, k, v, extra_options, **_):
-        raise AssertionError("refused before")
+        out = attention.optimized_attention(q, k, v, extra_options["n_heads"])
+        batch = len(q) // len(extra_options["cond_or_uncond"])
+        for settings in self.kwargs:
+            for name in ("cond", "weight", "mask"):
+                value = settings[name]
+                if isinstance(value, torch.Tensor):
+                    value = torch.cat([value, value[-1:].repeat(batch, 1, 1)])[:batch].repeat(len(q) // batch, 1, 1)
+                    out = out + 0.3 * value
+        return out
+
+
+OF_EACH_PICTURE = {
+    "references": {"cond": torch.randn(2, 1, 1)},
+    "weights": {"cond": torch.ones(1, 1, 1), "weight": torch.tensor([0.5, 2.0]).reshape(2, 1, 1)},
+    "masks": {"cond": torch.ones(1, 1, 1), "mask": torch.tensor([1.0, 0.0]).reshape(2, 1, 1)},
+}
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3])
+@pytest.mark.parametrize("trajectory", ["dual", "shared"])
+@pytest.mark.parametrize("what", OF_EACH_PICTURE)
+def test_ipadapter_gives_each_picture_its_own_in_the_source_and_in_every_edit(what, trajectory, batch):
+    def with_adapter():
+        model, patch = small_model("sd1").clone(), Adapter(**OF_EACH_PICTURE[what])
+        for layer in attention_layers(model):
+            if layer.kind == "cross":
+                model.set_model_attn2_replace(patch, layer.block, layer.number)
+        return model, patch
+
+    few = {"image": latent(batch, 8, 8), "sampled": sampling(steps=2)}
+    edit = edit_of("a cat on a car", "a big dog on a car", "a cat on a blue bus").schedule(NOTHING)
+    model, patch = with_adapter()
+    latents, _ = run(edit, model, trajectory=trajectory, **few)
+    for place, prompt in enumerate((edit.source, *(variant.prompt for variant in edit.variants))):
+        assert_same(latents[place * batch :][:batch], plain(prompt.encoding, model, **few))
+    assert all(len(patch.kwargs[0][name]) <= 2 for name in OF_EACH_PICTURE[what]), "the model's own patch is as it was"
 
 
 def with_patch(name):
@@ -91,24 +219,16 @@ def with_patch(name):
         model.set_attachments("ADE_params", SimpleNamespace())
     if name == "AnimateDiff by its model":
         model.set_additional_models("ADE_motion", [])
-    if name == "IPAdapter Batch":
-        model.set_model_patch_replace(Adapter(2, True), "attn2", "middle", 0)
     return model
 
 
 @pytest.mark.parametrize(
     "name",
-    ["NegPip", "NegPip by its option", "PerpNeg", "AnimateDiff", "AnimateDiff by its model", "IPAdapter Batch"],
+    ["NegPip", "NegPip by its option", "PerpNeg", "AnimateDiff", "AnimateDiff by its model"],
 )
 def test_a_node_that_can_t_be_edited_with_is_refused_by_name(name):
     with pytest.raises(EditError, match=f"^model: it has {name.split(' by ')[0]} on it"):
         EditGuider(with_patch(name), edit_of(), NEGATIVE, CFG)
-
-
-def test_ipadapter_with_one_reference_is_not_refused():
-    model = small_model("sd1").clone()
-    model.set_model_patch_replace(Adapter(1, True), "attn2", "middle", 0)
-    EditGuider(model, edit_of(), NEGATIVE, CFG)
 
 
 @pytest.mark.parametrize("place", ["source", "edited", "negative"])

@@ -8,6 +8,8 @@ import comfy.model_sampling
 import comfy.samplers
 import pytest
 import torch
+from prompt_to_prompt.p2p_core.errors import EditError
+from prompt_to_prompt.p2p_core.hosts.comfy import architecture_of
 from prompt_to_prompt.p2p_core.hosts.comfy.recording_size import rounds_of
 from prompt_to_prompt.p2p_core.hosts.comfy.sampling import sigmas_of
 from prompt_to_prompt.p2p_core.schedule import InjectSchedule, Window
@@ -16,6 +18,8 @@ from support.recording import KINDS, SMALL, assert_as_beside, edited, picture, r
 from support.sampling import assert_same, latent, plain, run, sampling
 from support.small_joint_models import joint_edit, settings
 from support.small_models import edit_of, prompt, small_model
+from support.small_transformers import SMALL as SMALL_TRANSFORMERS
+from support.small_transformers import edit_for, row_of, settings_for, small_transformer
 
 SAMPLERS = ("euler", "heun", "dpmpp_2m", "euler_ancestral", "dpmpp_2m_sde", "uni_pc")
 OTHERS = sorted(set(comfy.samplers.SAMPLER_NAMES) - {*SAMPLERS, "dpm_adaptive"})
@@ -67,6 +71,20 @@ def test_transformers_whose_prompts_may_be_of_different_lengths(model, more, mod
     edit = joint_edit(model, "a cat on a car", "a big dog on a car", more=more).schedule(schedule)
     how = settings(model)
     assert_as_beside(edit.local_blend("cat", "dog", start=0.0), kept={"keep": keep}, **how)
+
+
+@pytest.mark.parametrize("name", SMALL_TRANSFORMERS)
+def test_every_transformer(name):
+    """With a source that is shorter than one of the edits, where the model can, and longer than another."""
+    schedule = InjectSchedule(Window(0, 0.7), Window(0, 0.5), cross_strength=0.6, self_mode="map")
+    longer = () if row_of(name).pad == "none" else ("a very big dog on a car",)
+    edit = edit_for(name, "a cat on a car", "a dog on a car", *longer).schedule(schedule)
+    model = architecture_of(small_transformer(name))
+    if not model.stays_in_place(edit.on(model).within(model).source):
+        with pytest.raises(EditError, match=r"edit: .*longer than the recorded source's"):
+            assert_as_beside(edit, **settings_for(name))
+        edit = edit_for(name, "a very big cat on a car", "a cat on a car").schedule(schedule)
+    assert_as_beside(edit, **settings_for(name))
 
 
 @pytest.mark.parametrize("sampler", ["euler_ancestral", "dpmpp_2m_sde"])

@@ -173,6 +173,16 @@ def test_the_source_row_is_ksampler_s_also_while_editing(server):
     torch.testing.assert_close(latent(server, result, ours), latent(server, result, theirs), rtol=1e-4, atol=1e-4)
 
 
+def test_the_source_row_is_that_of_a_ksampler_with_as_many_rows_to_the_bit(server):
+    """What differs from a picture that KSampler draws alone is how a model rounds for another number of rows."""
+    graph = DemoGraph()
+    ours = graph.keep(graph.p2p(graph.align()[0])[0])
+    source = latent(server, server.run(graph.nodes), ours)
+    graph = DemoGraph(batch=2)
+    theirs = graph.keep(graph.ksampler(graph.text(SOURCE))[0])
+    assert torch.equal(source, latent(server, server.run(graph.nodes), theirs)[:1])
+
+
 def test_identical_prompts_under_full_injection_give_equal_rows(server):
     graph = DemoGraph()
     edit = graph.schedule(graph.align(edit=SOURCE)[0], cross=(0.0, 1.0), self_=(0.0, 1.0), self_layers="all")

@@ -48,7 +48,11 @@ EDITS = {
     "mask": lambda edit: edit.local_blend(
         "", "", mask=torch.eye(2).repeat_interleave(4, 0).repeat_interleave(4, 1), start=0.0
     ),
+    "picture": lambda edit: edit.real_picture(noise="fixed"),
+    "picture, guided": lambda edit: edit.real_picture(0.7, source_cfg=2.0, noise="fixed", release=0.25),
+    "picture, blend": lambda edit: EDITS["mask"](edit.real_picture(noise="fixed")),
 }
+PICTURE = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(5))  # such as the UNet predicts it
 
 
 @pytest.fixture(autouse=True)
@@ -137,9 +141,12 @@ def by_diffusers(pipe, edit, noise, sampler="euler", trajectory="dual", keep_map
     # ComfyUI begins with noise of the size that x has in training at the highest sigma, diffusers a little below.
     largest = float(pipe.scheduler.sigmas[0])
     is_scaled = float(pipe.scheduler.init_noise_sigma) != 1
-    start = noise * ((1 + largest**2) ** 0.5 / pipe.scheduler.init_noise_sigma if is_scaled else 1)
+    picture = torch.zeros_like(noise) if edit.picture is None else PICTURE
+    start = picture + noise * (1 + largest**2) ** 0.5
+    start = start / (pipe.scheduler.init_noise_sigma if is_scaled else (1 + largest**2) ** 0.5)
     latents = start.double().repeat(1 + len(edit.variants), 1, 1, 1)
-    with diffusers_host.prompt_to_prompt(pipe, edit, trajectory, keep_maps) as run:
+    given_picture = None if edit.picture is None else picture.double()
+    with diffusers_host.prompt_to_prompt(pipe, edit, trajectory, keep_maps, picture=given_picture) as run:
         out = pipe(**given, **steps, guidance_scale=CFG, latents=latents, output_type="latent").images
     return out, run
 
@@ -147,7 +154,8 @@ def by_diffusers(pipe, edit, noise, sampler="euler", trajectory="dual", keep_map
 def by_comfy(model, edit, noise, sigmas, sampler="euler", trajectory="dual", keep_maps=False):
     guider = comfy_host.EditGuider(model, edit, small_models.NEGATIVE, CFG, trajectory=trajectory, keep_maps=keep_maps)
     sampling = comfy.samplers.sampler_object(sampler)
-    latents, run = guider.run(noise, torch.zeros_like(noise), sampling, sigmas.float(), disable_pbar=True)
+    image = torch.zeros_like(noise) if edit.picture is None else model.model.process_latent_out(PICTURE)
+    latents, run = guider.run(noise, image, sampling, sigmas.float(), disable_pbar=True)
     return model.model.process_latent_in(latents), run  # at the UNet's scale, as diffusers gives them
 
 

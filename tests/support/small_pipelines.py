@@ -19,6 +19,23 @@ from prompt_to_prompt.p2p_core.demo.modules import BETAS
 from prompt_to_prompt.p2p_core.demo.pipeline import SCHEDULE, tokenizer
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
+SCHEDULERS = {
+    "DDIMScheduler": {},
+    "DDPMScheduler": {},
+    "PNDMScheduler": {"skip_prk_steps": True},
+    "LMSDiscreteScheduler": {},
+    "EulerDiscreteScheduler": {"use_karras_sigmas": True},
+    "EulerAncestralDiscreteScheduler": {},
+    "HeunDiscreteScheduler": {},
+    "KDPM2DiscreteScheduler": {},
+    "KDPM2AncestralDiscreteScheduler": {},
+    "DPMSolverMultistepScheduler": {"algorithm_type": "sde-dpmsolver++"},
+    "DPMSolverSinglestepScheduler": {},
+    "DPMSolverSDEScheduler": {"noise_sampler_seed": 3},
+    "UniPCMultistepScheduler": {},
+    "DEISMultistepScheduler": {},
+    "LCMScheduler": {},
+}
 SIZE = 64  # pixels: latents of 8 x 8
 SD1 = {
     "sample_size": 8,

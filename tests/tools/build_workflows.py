@@ -1,6 +1,6 @@
-"""The example workflows, as they are laid out on the canvas.
+"""The example workflows and the blueprints, as they are laid out on the canvas.
 
-python tests/tools/build_workflows.py [names ...]               # writes <name>.json and api/<name>.json
+python tests/tools/build_workflows.py [names ...]               # writes <name>.json and api/<name>.json; subgraphs/
 python tests/tools/build_workflows.py --thumbnails [names ...]  # runs them, for <name>.jpg and web/docs/images
 
 Runs in ComfyUI's Python (.comfyui/venv/bin/python). A file that was changed on the canvas since is written over.
@@ -21,9 +21,11 @@ from bootstrap import CHECKOUT
 from support.comfy_client import Result, Workflow
 from support.comfy_server import Server
 from tools.canvases import EXAMPLES, NEED_ANOTHER_MODEL
+from tools.canvases.blueprints import BLUEPRINTS
 from tools.export_api import API, CANVAS, to_api, written
 from tools.workflow_builder import Canvas
 
+SUBGRAPHS = CHECKOUT / "subgraphs"
 HELP = CHECKOUT / "web" / "docs" / "images"
 WIDTH, LOWEST = 840, 200  # of a thumbnail; lower ones get a margin
 PAPER, INK, GREY = "#ffffff", "#16181d", "#5b6270"
@@ -68,6 +70,10 @@ def saved(workflow: Workflow, result: Result) -> dict[str, list[list[Image.Image
     return rows
 
 
+def as_file(workflow: dict) -> str:
+    return json.dumps(workflow, indent=1, ensure_ascii=False) + "\n"
+
+
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", help="which; all, if none is named")
@@ -76,12 +82,14 @@ def main(arguments: list[str]) -> int:
     pages = "".join(page.read_text(encoding="utf-8") for page in HELP.parent.glob("*.md"))
     with Server() as server:
         object_info = server.object_info()
+        for blueprint in (make(object_info) for make in BLUEPRINTS):
+            (SUBGRAPHS / f"{blueprint.name}.json").write_text(as_file(blueprint.json()))
         for name in given.names or EXAMPLES:
             canvas = Canvas(name, object_info)
             EXAMPLES[name](canvas)
             laid_out = canvas.json()
             workflow = to_api(laid_out, object_info)
-            (CANVAS / f"{name}.json").write_text(json.dumps(laid_out, indent=1, ensure_ascii=False) + "\n")
+            (CANVAS / f"{name}.json").write_text(as_file(laid_out))
             (API / f"{name}.json").write_text(written(workflow))
             if given.thumbnails and name in NEED_ANOTHER_MODEL:
                 card(*NEED_ANOTHER_MODEL[name]).save(CANVAS / f"{name}.jpg", quality=88)

@@ -14,7 +14,10 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass, field
 
-from tools.export_api import extra_values, input_specs, is_widget
+import bootstrap
+import tomllib
+
+from tools.export_api import BYPASS, extra_values, input_specs, is_widget
 
 TITLE, SLOT, WIDGET, TEXT, GAP = 30, 20, 28, 112, 50
 WIDE = {
@@ -49,6 +52,7 @@ class Placed:
     title: str
     column: int
     width: int
+    bypassed: bool = False
     values: dict = field(default_factory=dict)
     links: dict = field(default_factory=dict)
 
@@ -83,11 +87,14 @@ class Canvas:
         self.name, self.object_info = name, object_info
         self.nodes: list[Placed] = []
         self.text = ""
+        self.extra: dict = {}  # what the workflow says of itself beside its nodes
 
-    def add(self, node_type: str, column: int, title: str = "", wide: int = 0, **inputs) -> Placed:
+    def add(
+        self, node_type: str, column: int, title: str = "", wide: int = 0, bypassed: bool = False, **inputs
+    ) -> Placed:
         """Add a node at the end of a column. An input is a value, or an output of another node."""
         definition = self.object_info[node_type]
-        placed = Placed(len(self.nodes) + 1, definition, title, column, wide or WIDE.get(node_type, 300))
+        placed = Placed(len(self.nodes) + 1, definition, title, column, wide or WIDE.get(node_type, 300), bypassed)
         specs = input_specs(definition)
         unknown = set(inputs) - set(specs)
         if unknown:
@@ -106,22 +113,10 @@ class Canvas:
         self.text = text.strip() + "\n"
 
     def json(self) -> dict:
-        places = self._places()
-        links, nodes = [], []
-        outputs: dict[tuple[int, int], list[int]] = {}
-        for node in self.nodes:
-            for slot, name in enumerate(node.sockets + node.widgets):
-                if name in node.links:
-                    origin, output = node.links[name]
-                    kind = origin.definition["output"][output]
-                    links.append([len(links) + 1, origin.id, output, node.id, slot, kind])
-                    outputs.setdefault((origin.id, output), []).append(len(links))
-        ids = {(link[3], link[4]): link[0] for link in links}
-        for order, node in enumerate(self.nodes):
-            nodes.append(self._node(node, order, places[node.id], ids, outputs))
-        nodes.append(self._note(len(nodes) + 1, places))
+        links = self._links()
+        nodes = self._nodes(links, self._places())
         return {
-            "id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"prompt-to-prompt/{self.name}")),
+            "id": self._uuid(),
             "revision": 0,
             "last_node_id": len(nodes),
             "last_link_id": len(links),
@@ -129,9 +124,32 @@ class Canvas:
             "links": links,
             "groups": [],
             "config": {},
-            "extra": {"ds": {"scale": 0.6, "offset": [60, 80]}},
+            "extra": {"ds": {"scale": 0.6, "offset": [60, 80]}, **self.extra},
             "version": 0.4,
         }
+
+    def _uuid(self, of: str = "") -> str:
+        return str(uuid.uuid5(uuid.NAMESPACE_URL, f"prompt-to-prompt/{self.name}{of}"))
+
+    def _links(self) -> list[list]:
+        """[id, from node, its output, to node, its input, type] of every link."""
+        links = []
+        for node in self.nodes:
+            for slot, name in enumerate(node.sockets + node.widgets):
+                if name in node.links:
+                    origin, output = node.links[name]
+                    kind = origin.definition["output"][output]
+                    links.append([len(links) + 1, origin.id, output, node.id, slot, kind])
+        return links
+
+    def _nodes(self, links: list[list], places: dict[int, tuple[int, int]]) -> list[dict]:
+        """The nodes as they are saved, the note last."""
+        ids = {(link[3], link[4]): link[0] for link in links}
+        outputs: dict[tuple[int, int], list[int]] = {}
+        for number, origin, output, *_ in links:
+            outputs.setdefault((origin, output), []).append(number)
+        placed = [self._node(node, order, places[node.id], ids, outputs) for order, node in enumerate(self.nodes)]
+        return [*placed, self._note(len(placed) + 1, places)]
 
     def _places(self) -> dict[int, tuple[int, int]]:
         columns = sorted({node.column for node in self.nodes})
@@ -168,14 +186,14 @@ class Canvas:
             "size": [node.width, node.height],
             "flags": {},
             "order": order,
-            "mode": 0,
+            "mode": BYPASS if node.bypassed else 0,
             "inputs": inputs,
             "outputs": [
                 {"name": name, "type": kind, "links": outputs.get((node.id, slot), [])}
                 for slot, (name, kind) in enumerate(named)
             ],
             **({"title": node.title} if node.title else {}),
-            "properties": {"Node name for S&R": node.definition["name"]},
+            "properties": {"Node name for S&R": node.definition["name"], **provenance(node.definition)},
             "widgets_values": values,
         }
 
@@ -201,6 +219,17 @@ class Canvas:
             "color": "#432",
             "bgcolor": "#653",
         }
+
+
+def provenance(definition: dict) -> dict[str, str]:
+    """What a saved node says of the pack that it is from: its name in the registry, and the version."""
+    if definition["python_module"] == f"custom_nodes.{bootstrap.PACK}":
+        return {"cnr_id": bootstrap.PACK, "ver": pack_version()}
+    return {"cnr_id": "comfy-core", "ver": bootstrap.STABLE.version}
+
+
+def pack_version() -> str:
+    return tomllib.loads((bootstrap.CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
 
 
 def default(spec: list):

@@ -121,3 +121,28 @@ def test_words_without_maps_are_an_error_that_offers_a_mask():
     made = run(LocalBlend(edit_positions=(2,), start=0.0))
     with pytest.raises(EditError, match=r"no attention map.*Connect a mask"):
         made.predictions(torch.randn(2, 4, *SIZE))
+
+
+@pytest.mark.parametrize(
+    ("shape", "batch", "said"),
+    [
+        ((8, 16), 1, "16 x 8, and the picture 64 x 64. It was stretched"),
+        ((3, 64, 64), 2, "for 3 pictures, and there are 2"),
+        ((2, 64, 64), 1, "for 2 pictures, and there is 1"),
+        ((8, 8), 3, None),
+        ((512, 520), 1, None),
+        ((2, 64, 64), 4, None),
+    ],
+)
+def test_a_mask_that_was_made_for_other_pictures_is_named(shape, batch, said):
+    note = run(LocalBlend(mask=torch.ones(shape), start=0.0), batch=batch).note()
+    assert ("mask" in note) == bool(said)
+    if said:
+        assert said in note and "disconnect mask" in note
+
+
+def test_a_mask_that_lets_nothing_change_is_an_error():
+    edit = Edit(tokenised("a cat", chunk=6)).add(tokenised("a dog", chunk=6))
+    with pytest.raises(EditError, match=r"^mask: it is 0 everywhere.*disconnect"):
+        edit.local_blend("", "", mask=torch.zeros(1, 64, 64))
+    edit.local_blend("", "", mask=torch.stack([torch.zeros(8, 8), torch.ones(8, 8)]))

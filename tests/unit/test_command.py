@@ -7,13 +7,18 @@ import os
 import subprocess
 import sys
 
+import numpy
 import pytest
+import torch
 from bootstrap import CHECKOUT
 from PIL import Image
 from prompt_to_prompt.p2p_core.command import run as command
 from prompt_to_prompt.p2p_core.command import workflow
 from prompt_to_prompt.p2p_core.command.arguments import as_nodes, parser
+from prompt_to_prompt.p2p_core.command.photograph import laid_in, opened, size_for
 from prompt_to_prompt.p2p_core.command.workflow import as_prompt, edit_workflow
+from prompt_to_prompt.p2p_core.hosts.diffusers.loading import demo
+from prompt_to_prompt.p2p_core.hosts.diffusers.real_picture import encoded
 
 from support.small_pipelines import small_pipeline
 
@@ -55,9 +60,66 @@ def test_the_command_makes_a_picture_that_carries_its_workflow(tmp_path):
     assert json.loads(picture.info["workflow"])["nodes"]
 
 
+def photograph(width: int = 200, height: int = 120) -> Image.Image:
+    colours = torch.stack([torch.linspace(0, 255, width).expand(height, -1)] * 3, -1)
+    colours[..., 1] = torch.linspace(255, 0, height)[:, None]
+    return Image.fromarray(colours.byte().numpy())
+
+
+@pytest.mark.parametrize("denoise", ["1", "0.6"])
+def test_a_picture_is_edited_and_keeps_its_size(tmp_path, denoise):
+    photograph().save(tmp_path / "photo.png")
+    how = ["--image", str(tmp_path / "photo.png"), "--steps", "3", "--denoise", denoise, "--source_cfg", "2"]
+    where = ["-o", str(tmp_path / "edit.png"), "--source", str(tmp_path / "source.png")]
+    assert command.main([SOURCE, EDIT, *how, *where, "--maps", str(tmp_path / "maps.png")]) == 0
+    edited = Image.open(tmp_path / "edit.png")
+    assert edited.size == (200, 120)
+    assert Image.open(tmp_path / "source.png").tobytes() == photograph().tobytes() != edited.tobytes()
+
+
+def test_the_same_words_give_the_picture_back_as_the_vae_has_it(tmp_path):
+    photograph(128, 128).save(tmp_path / "photo.png")
+    how = ["--image", str(tmp_path / "photo.png"), "--steps", "3", "-o", str(tmp_path / "edit.png"), "--cfg", "1.5"]
+    assert command.main([SOURCE, SOURCE, *how]) == 0
+    pipe = demo()
+    latents = encoded(pipe, photograph(128, 128)) / pipe.vae.config.scaling_factor
+    expected = pipe.image_processor.postprocess(pipe.vae.decode(latents).sample.detach(), "np")[0]
+    back = numpy.asarray(Image.open(tmp_path / "edit.png"), float) / 255
+    assert numpy.abs(back - expected).max() < 0.02
+
+
+def test_outside_of_the_edit_every_pixel_is_the_photographs():
+    mask = torch.zeros(8, 16)
+    mask[2:6, 10:14] = 1
+    whole, edited = photograph(400, 200), Image.new("RGB", (128, 64), "red")
+    made = laid_in(whole, edited, mask)
+    assert made.size == whole.size
+    assert made.crop((0, 0, 180, 200)).tobytes() == whole.crop((0, 0, 180, 200)).tobytes()
+    assert made.getpixel((300, 100)) == (255, 0, 0)
+    assert laid_in(whole, edited, torch.ones(8, 16)).getextrema() == ((255, 255), (0, 0), (0, 0))
+
+
+def test_a_picture_is_resized_in_its_proportions():
+    assert size_for(photograph(3000, 2000), 512) == (640, 448)
+    assert size_for(photograph(500, 500), 128) == (128, 128)
+
+
+def test_a_picture_is_upright_and_on_white(tmp_path):
+    sideways = Image.new("RGB", (20, 10), "red")
+    exif = sideways.getexif()
+    exif[0x0112] = 6  # the camera was turned
+    sideways.save(tmp_path / "sideways.png", exif=exif)
+    assert opened(tmp_path / "sideways.png").size == (10, 20)
+    Image.new("RGBA", (2, 2), (0, 0, 0, 0)).save(tmp_path / "clear.png")
+    assert opened(tmp_path / "clear.png").getpixel((0, 0)) == (255, 255, 255)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ([SOURCE, EDIT, "--image", "nowhere.jpg"], "image: there is no file nowhere.jpg"),
+        ([SOURCE, EDIT, "--image", __file__], "can't be read as a picture"),
+        ([SOURCE, EDIT, "--denoise", "0.5"], "only with --image"),
         ([], "source_prompt"),
         ([SOURCE, EDIT, "--reweight", "bird", "2"], "bird"),
         ([SOURCE, EDIT, "--reweight", "2", "dog"], "reweight"),

@@ -16,27 +16,10 @@ from prompt_to_prompt.p2p_core.layers import parse_blocks
 from prompt_to_prompt.p2p_core.schedule import InjectSchedule
 
 from support.sampling import EVERYTHING, NOTHING
-from support.small_pipelines import inputs, small_pipeline
+from support.small_pipelines import SCHEDULERS, inputs, small_pipeline
 
 SOURCE, EDIT = "a cat sitting on a car", "a dog sitting on a red car"
 KINDS = ("text", "image", "inpaint", "inpaint9", "control", "xl", "xl-image")
-SCHEDULERS = {
-    "DDIMScheduler": {},
-    "DDPMScheduler": {},
-    "PNDMScheduler": {"skip_prk_steps": True},
-    "LMSDiscreteScheduler": {},
-    "EulerDiscreteScheduler": {"use_karras_sigmas": True},
-    "EulerAncestralDiscreteScheduler": {},
-    "HeunDiscreteScheduler": {},
-    "KDPM2DiscreteScheduler": {},
-    "KDPM2AncestralDiscreteScheduler": {},
-    "DPMSolverMultistepScheduler": {"algorithm_type": "sde-dpmsolver++"},
-    "DPMSolverSinglestepScheduler": {},
-    "DPMSolverSDEScheduler": {"noise_sampler_seed": 3},
-    "UniPCMultistepScheduler": {},
-    "DEISMultistepScheduler": {},
-    "LCMScheduler": {},
-}
 
 
 @pytest.fixture(scope="module")
@@ -276,12 +259,6 @@ def test_a_call_that_edits_nothing_is_logged_with_the_reason(pipes, caplog):
     caplog.clear()
     _, run = edited(pipe, edit)
     assert run.note() is None and not caplog.messages
-
-
-def test_a_real_picture_is_refused(pipes):
-    edit = align(pipes("text"), SOURCE, EDIT).real_picture()
-    with pytest.raises(EditError, match="real picture"), prompt_to_prompt(pipes("text"), edit):
-        pass
 
 
 def test_a_compiled_unet_is_refused(pipes):

@@ -9,7 +9,7 @@ from prompt_to_prompt.p2p_core.errors import EditError
 from prompt_to_prompt.p2p_core.hosts.comfy import encode, load_demo
 from prompt_to_prompt.p2p_core.spelling import sentencepiece
 from prompt_to_prompt.p2p_core.spelling.clip import Piece
-from prompt_to_prompt.p2p_core.tokens import Prompt, Stream, Token, find_words
+from prompt_to_prompt.p2p_core.tokens import Around, Prompt, Stream, Token, find_words
 from prompt_to_prompt.p2p_core.words import letters, split_phrases
 from reference.prompts import tokenised
 
@@ -185,7 +185,10 @@ def test_an_embedding_among_sentencepiece_s_is_a_word():
 
 def test_hidden_positions_make_a_prompt_longer_and_nothing_else():
     prompt = Prompt("a cat", (Stream((Token(1, "text", "a", 0), Token(2, "text", "cat", 1), Token(0, "end")), 3),))
-    longer = prompt.lengthened(5)
+    hidden = (Token(0, "none"),) * 2
+    longer = prompt.within(Around(after=hidden))
     assert (len(longer), longer.encoded, longer.positions("none")) == (5, 3, [3, 4])
     assert longer.find("cat") == prompt.find("cat") and longer.words == prompt.words
-    assert prompt.lengthened(3) is prompt
+    moved = prompt.within(Around(before=hidden))
+    assert (len(moved), moved.encoded, moved.positions("none"), moved.find("cat")) == (5, 3, [0, 1], [(3,)])
+    assert prompt.within(Around()) is prompt

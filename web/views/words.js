@@ -8,6 +8,9 @@ import { addView, recordChange, refreshViews, setInput } from "../host.js";
 import { coverOf, isTokenNumber, namesOf, splitPhrases } from "../prompts.js";
 import { inputOf, isConnected, promptsOf } from "../upstream.js";
 
+// A node of another pack may connect it while the workflow is queued, which the page can't see before.
+const NO_EDIT = "connect an edit to pick its words; if a node does so by itself, queue once";
+
 /** @param rows [{ input, label, from }]: an input of words, and whose words: source, edits or both. */
 export function addWordPicker(node, rows, { slider } = {}) {
   const lists = rows.map(({ input, label }) =>
@@ -36,7 +39,7 @@ function offerOf(node, { input, from }) {
   const prompts = promptsOf(node);
   const { source, edits = [] } = prompts ?? {};
   const known = { source: [source], edits, both: [source, ...edits] }[from].filter(Boolean);
-  const why = prompts ? "queue once to see its words" : "connect an edit to pick its words";
+  const why = prompts ? "queue once to see its words" : NO_EDIT;
   const phrases = splitPhrases(String(inputOf(node, input) ?? ""));
   const names = namesOf(known);
   const covers = phrases.map((phrase) => coverOf(phrase, known, names));

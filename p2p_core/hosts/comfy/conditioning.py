@@ -17,35 +17,40 @@ from ...tokens import Prompt
 Conditioning = list[list[Any]]
 NAMES = {
     "control": "their ControlNet",
+    "conditioning_llama3": "how many of Llama's tokens they have",
     "hooks": "their hooks, such as a scheduled LoRA or an attention couple in the prompt",
 }
 MADE_ANEW = (HookGroup, Hook, HookKeyframeGroup, HookKeyframe, WeightAdapterBase)
 """What nodes make anew each time, and the host compares by identity."""
+PACKED = "prompt_to_prompt_tokens"
+BY_ROW = {"pooled_output", "conditioning_llama3", PACKED}
+"""Options with a row for each prompt."""
 LABELS = {"prompt"}
 """Options that only say what was encoded, for people to read: prompt-control notes the prompt."""
 
 
-def tile(embeddings: torch.Tensor, length: int) -> torch.Tensor:
-    """[rows, tokens, width] repeated to `length` tokens."""
-    return embeddings.repeat(1, length // embeddings.shape[1], 1)
+def tile(prompts: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """[rows, tokens, width] of each, repeated to the least common length, as the host does between chunks for UNets."""
+    length = math.lcm(*(embeddings.shape[1] for embeddings in prompts))
+    return [embeddings.repeat(1, length // embeddings.shape[1], 1) for embeddings in prompts]
 
 
-def pad(embeddings: torch.Tensor, length: int) -> torch.Tensor:
-    """[rows, tokens, width] with zeros up to `length` tokens."""
-    return torch.nn.functional.pad(embeddings, (0, 0, 0, length - embeddings.shape[1]))
+def pad(prompts: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """[rows, tokens, width] of each, with zeros up to the longest's length."""
+    length = max(embeddings.shape[1] for embeddings in prompts)
+    return [torch.nn.functional.pad(embeddings, (0, 0, 0, length - embeddings.shape[1])) for embeddings in prompts]
 
 
 def stack(
     conditionings: Sequence[Conditioning],
     join: Callable = torch.cat,
-    lengthen: Callable[[torch.Tensor, int], torch.Tensor] = tile,
+    lengthen: Callable[[Sequence[torch.Tensor]], list[torch.Tensor]] = tile,
 ) -> Conditioning:
     """Several conditionings as one with a row for each of theirs, entry by entry.
 
     Args:
         join: how the rows are put together, from a list of [rows, ...]; also for pooled outputs.
-        lengthen: what is done to shorter prompts. Tiled to the least common length, as the host does between
-            chunks for UNets, or anything else that takes them to the longest's.
+        lengthen: makes prompts equally long.
 
     Raises:
         EditError: they differ in the number of entries, or in anything but text.
@@ -77,17 +82,26 @@ def _stack_entries(entries: Sequence[list[Any]], join: Callable, lengthen: Calla
             f"they come from different text encoders (widths {_listed(widths)}).",
             "Encode both with the CLIP that is connected to PromptPairAlign.",
         )
-    lengths = [tensor.shape[1] for tensor in embeddings]
-    length = math.lcm(*lengths) if lengthen is tile else max(lengths)
-    joined = join([lengthen(tensor, length) for tensor in embeddings])
-    options = [entry[1] for entry in entries]
+    joined = join(lengthen(embeddings))
+    options = _unmasked([entry[1] for entry in entries])
     return [joined, {key: _stack_option(key, options, join) for key in dict.fromkeys(k for o in options for k in o)}]
+
+
+def _unmasked(options: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Without masks of prompts of different lengths that hide nothing: the run hides what makes them equally long."""
+    masks = [one.get("attention_mask") for one in options]
+    if all(same(masks[0], mask) for mask in masks) or not all(mask is None or mask.all() for mask in masks):
+        return options
+    return [{key: value for key, value in one.items() if key != "attention_mask"} for one in options]
 
 
 def _stack_option(key: str, options: Sequence[dict[str, Any]], join: Callable) -> Any:
     values = [option.get(key) for option in options]
     tensors = all(isinstance(value, torch.Tensor) for value in values)
-    if tensors and (key == "pooled_output" or (key == "attention_mask" and not all(map(same, values, values[1:])))):
+    by_row = key in BY_ROW or (key == "attention_mask" and not all(map(same, values, values[1:])))
+    if tensors and key == PACKED:
+        return join(pad(values))
+    if tensors and by_row and len({value.shape[1:] for value in values}) == 1:
         return join(values)
     if key not in LABELS and not all(same(values[0], value) for value in values[1:]):
         what = NAMES.get(key, f"'{key}'")
@@ -145,8 +159,7 @@ def is_own(edit: Edit, source: torch.Tensor, edited: torch.Tensor) -> bool:
     """
     if any(not torch.equal(source[0], row) for row in edited):
         return True
-    length = len(edit.source)
-    return any(torch.equal(source[:, :length], own[0].to(source)) for own in edit.source.encoding)
+    return any(_is(source[0], own[0][0]) for own in edit.source.encoding)
 
 
 def check_texts(edit: Edit, source: Conditioning, edited: Conditioning) -> str | None:
@@ -204,13 +217,22 @@ def _equal(a: Conditioning, b: Conditioning) -> bool:
 
 def _holds(conditioning: Conditioning, own: Conditioning, row: int) -> bool:
     """Whether a row of any entry is a prompt's own encoding, tiled or not."""
-    for embeddings, _ in conditioning:
-        for text, _ in own:
-            text = text.to(embeddings)
-            repeats = embeddings.shape[1] // text.shape[1]
-            if torch.equal(embeddings[row : row + 1], text.repeat(1, repeats, 1)):
-                return True
-    return False
+    return any(_is(embeddings[row], text[0]) for embeddings, _ in conditioning for text, _ in own)
+
+
+def _is(embeddings: torch.Tensor, text: torch.Tensor) -> bool:
+    """Whether [tokens, width] are a prompt's encoding [n, width]: as it came, tiled, or with zeros around it."""
+    text, repeats = text.to(embeddings), embeddings.shape[0] // text.shape[0]
+    if torch.equal(embeddings, text.repeat(repeats, 1)):
+        return True
+    (a, b), (start, stop) = written(embeddings), written(text)
+    return torch.equal(embeddings[a:b], text[start:stop])
+
+
+def written(prompt: torch.Tensor) -> tuple[int, int]:
+    """Where an encoding [tokens, width] begins and ends within zeros."""
+    places = prompt.any(-1).nonzero()[:, 0]
+    return (int(places[0]), int(places[-1]) + 1) if len(places) else (0, len(prompt))
 
 
 def check(edit: Edit, source: Conditioning, edited: Conditioning, negative: Conditioning, architecture) -> None:
@@ -229,17 +251,22 @@ def check(edit: Edit, source: Conditioning, edited: Conditioning, negative: Cond
         for embeddings, options in conditioning:
             if misfit := architecture.misfit(embeddings, options):
                 raise EditError(name, misfit, "Use the CLIP that belongs to the model.")
-    for (of_source, _), (of_edits, _) in zip(source, edited):
+    for (of_source, of_source_more), (of_edits, of_edits_more) in zip(source, edited):
         if of_source.shape == of_edits[:1].shape and not is_own(edit, of_source, of_edits):
             continue
-        _check_length("source", of_source, edit.source, architecture)
+        _check_length("source", of_source, of_source_more, edit.source, architecture)
         for row, variant in enumerate(edit.variants):
-            _check_length("edited", of_edits[row : row + 1], variant.prompt, architecture)
+            own = {key: _row(value, row, edits) for key, value in of_edits_more.items()}
+            _check_length("edited", of_edits[row : row + 1], own, variant.prompt, architecture)
 
 
-def _check_length(name: str, embeddings: torch.Tensor, prompt: Prompt, architecture) -> None:
+def _row(value: Any, row: int, rows: int) -> Any:
+    return value[row : row + 1] if isinstance(value, torch.Tensor) and len(value) == rows else value
+
+
+def _check_length(name: str, embeddings: torch.Tensor, options: dict, prompt: Prompt, architecture) -> None:
     tokens, length = embeddings.shape[1], prompt.encoded
-    if not architecture.fits(embeddings, length):
+    if not architecture.fits(embeddings, options, length):
         raise EditError(
             name,
             f"it has {tokens} tokens, but its prompt in the edit has {length}. Either another text encoder made it, or "

@@ -18,9 +18,10 @@ from ...predictions import with_guided_source
 from ...rows import Evaluation, Rows
 from ...run import Run
 from ...step import step_of
+from .apart import prompt_by_prompt
 from .architecture import architecture_of
 from .conditioning import Conditioning, check, check_texts, is_own
-from .others import check_others, prompt_by_prompt
+from .others import adapters_of_each_picture, check_others
 from .parts import HandedOut, Part, belongs, check_falling, check_whole, images_of, note_of_part, note_of_pictures
 from .pictures import spread
 from .real_picture import Picture
@@ -51,8 +52,7 @@ class EditGuider(comfy.samplers.CFGGuider):
         EditError: inputs that don't fit each other or the model.
     """
 
-    sees_predictions = False
-    """Whether `_ruled` is asked even where a run has no rules."""
+    sees_predictions = False  # whether `_ruled` is asked even where a run has no rules
 
     def __init__(
         self,
@@ -199,8 +199,7 @@ class EditGuider(comfy.samplers.CFGGuider):
             part = None
         notes = [self._note, note_of_pictures(latents, self.latent_holds, len(self.edit.variants), part)]
         notes += [note_of_part(levels, part)] if self.whole is None and len(levels) > 1 else []
-        for note in notes:
-            self._show(note)
+        self._show(*notes)
         return part
 
     def _hand_out(self, latents: torch.Tensor, predicted: torch.Tensor, part: Part) -> None:
@@ -212,10 +211,10 @@ class EditGuider(comfy.samplers.CFGGuider):
         session = self._session
         if not session.evaluations:
             for cond, evaluation in self._evaluations(session.run.rows):
-                # A name of its own, by which the patches know it. Not by being "cond": extra guidance evaluates other
-                # conditionings in that place, and the host copies entries between positive and negative, names
-                # included, where only one has an area.
+                # By this name the patches know it. Not by being "cond": extra guidance evaluates others in that place,
+                # and the host copies entries between positive and negative, where only one has an area.
                 cond["uuid"] = uuid.uuid4()
+                self.architecture.finish(cond, self.inner_model.diffusion_model)
                 session.evaluations[cond["uuid"]] = evaluation
         session.run.begin_step(step_of(float(timestep[0]), session.sigmas), len(session.sigmas) - 1)
         with session.noise.paused():
@@ -250,7 +249,6 @@ class EditGuider(comfy.samplers.CFGGuider):
         return x if asked is None else moved_to(asked, x, session.run.rows)
 
     def _final(self, run: Run, latents: torch.Tensor, picture: torch.Tensor | None) -> torch.Tensor:
-        """The sampler's last latents [rows, ...] as the run has them; see Run.final."""
         return run.final(latents, picture)
 
     def _ruled(
@@ -272,14 +270,15 @@ class EditGuider(comfy.samplers.CFGGuider):
             return None
         return session.picture.noisy(timestep, self.inner_model.model_sampling)
 
-    def _show(self, note: str | None) -> None:
-        if note:
+    def _show(self, *notes: str | None) -> None:
+        for note in filter(None, notes):
             logging.warning(note)
             self._tell(note)
 
     def _patched(self, session: Session):
         model = self.model_patcher.clone()
         prompt_by_prompt(model, session.run.rows)
+        adapters_of_each_picture(model, session.run.rows)
         self.architecture.attach(model, session)
         if session.run.has_rules or self.sees_predictions:
             # Guidance of the source's own needs the unconditional prediction, which the host saves at cfg 1.

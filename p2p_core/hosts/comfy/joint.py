@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -15,9 +17,11 @@ from ...attention import Call
 from ...errors import EditError
 from ...layers import Layer, halved
 from ...rows import Evaluation
-from .conditioning import Conditioning, misfit, pad, stack
-from .joint_calls import Asked, Forward, four_dimensional, reason
-from .joint_models import MODELS, JointModel
+from ...tokens import Around, Prompt, Token
+from .conditioning import Conditioning, misfit, pad, stack, written
+from .joint_calls import Asked, Forward, attends_to, four_dimensional, is_of_text, reason
+from .joint_models import FILLING, IMAGE, MODELS, REFERENCES, TEXT, JointModel
+from .joint_prompts import LEARNED, PACKED, adapted, alone, around, filled, laid_out, packed, tokens_of
 from .session import Session
 
 OVERRIDE = "optimized_attention_override"
@@ -26,17 +30,21 @@ FORWARD = "prompt_to_prompt_forward"
 
 @dataclass(frozen=True)
 class Joint(Architecture):
-    """A transformer with joint attention, and how an edit gets into it.
+    """A transformer whose attention goes through the host's override, and how an edit gets into it.
 
     Attributes:
         row: what is known of its class.
         context_width: numbers per token of its prompts; None takes any.
         pooled_width: numbers for a prompt as a whole; None takes any.
+        multiple: it fills prompts up to a multiple of so many positions.
+        refiners: how many of its blocks attend to the prompt alone.
     """
 
     row: JointModel = field(kw_only=True)
     context_width: int | None = field(kw_only=True)
     pooled_width: int | None = field(kw_only=True)
+    multiple: int = field(default=1, kw_only=True)
+    refiners: int = field(default=0, kw_only=True)
 
     @classmethod
     def of(cls, model) -> Joint | None:
@@ -45,10 +53,11 @@ class Joint(Architecture):
         Raises:
             EditError: the model has one, but its network is another's.
         """
-        row = next((row for row in MODELS if row.model == type(model.model).__name__), None)
+        network = model.get_model_object("diffusion_model")
+        rows = [row for row in MODELS if row.model == type(model.model).__name__]
+        row = next((row for row in rows if not row.having or getattr(network, row.having, None) is not None), None)
         if row is None:
             return None
-        network = model.get_model_object("diffusion_model")
         if type(network).__name__ != row.network:
             raise EditError(
                 "model",
@@ -56,13 +65,16 @@ class Joint(Architecture):
                 "Nunchaku and TensorRT are such.",
                 "Load the model with ComfyUI's own loaders.",
             )
-        lists = [(name, getattr(network, modules)) for name, modules in row.blocks]
-        level = int(math.log2(network.patch_size))
-        heads, head_dim = network.num_heads, network.hidden_size // network.num_heads
+        lists = [(name, attrgetter(modules)(network)) for name, modules in row.blocks]
+        patch = row.patch if isinstance(row.patch, int) else attrgetter(row.patch)(network)
+        level = int(math.log2(patch[-1] if isinstance(patch, tuple) else patch))
+        heads = attrgetter(row.heads)(network)
+        head_dim = attrgetter(row.width)(network) // heads
         layers = tuple(
-            Layer(name, number, 0, ("text", "image"), level, heads, head_dim)
+            Layer(name, number, 0, attends, level, heads, head_dim)
             for name, blocks in lists
             for number in range(len(blocks))
+            for attends in row.attentions
         )
         return cls(
             row.name,
@@ -70,11 +82,16 @@ class Joint(Architecture):
             pixels=getattr(model.model.latent_format, "spacial_downscale_ratio", 8),
             prompt_length=row.prompt_length,
             blend_blocks=_blend_blocks(row, layers, [len(blocks) for _, blocks in lists], network),
-            pads=row.pad == "right",
             row=row,
             context_width=_width(network, row.context),
             pooled_width=_width(network, row.pooled),
+            multiple=attrgetter(row.multiple)(network) if row.multiple else 1,
+            refiners=len(attrgetter(row.refiners)(network)) if row.refiners else 0,
         )
+
+    def around(self, prompts: Sequence[Prompt]) -> list[Around]:
+        """Registers, filling, and what makes the prompts equally long."""
+        return around(self.row, [len(prompt) for prompt in prompts], self.multiple)
 
     def stack(self, conditionings: Sequence[Conditioning], join: Callable = torch.cat) -> Conditioning:
         """Conditionings as one with a row for each of theirs. Shorter prompts are filled up with zeros.
@@ -82,7 +99,28 @@ class Joint(Architecture):
         Raises:
             EditError: see conditioning.stack; prompts of different lengths where they can't be filled up.
         """
-        return stack(conditionings, join, lengthen=pad if self.pads else _refuse)
+        if self.row.adapter:
+            conditionings = [packed(conditioning) for conditioning in conditionings]
+        return stack(conditionings, join, lengthen=pad if self.row.adapter else self._lengthen)
+
+    def text_positions(self, embeddings: torch.Tensor, options: dict[str, Any]) -> int:
+        """How many a prompt has in the model, sampled alone."""
+        beside = 2 * options[self.row.beside[0]].shape[-2] if self.row.beside else 0
+        return self.row.registers + alone(self.row, embeddings.shape[1], self.multiple) + beside
+
+    def stays_in_place(self, prompt: Prompt) -> bool:
+        """Whether the picture of a prompt, made as long as others, has its places where it has them alone."""
+        return self.row.pad != "left" or not prompt.positions("none")
+
+    def finish(self, cond: dict[str, Any], network) -> None:
+        """Make the prompts of a conditioning, in the host's own form, those that the network attends to; it is loaded.
+
+        One by one, since they are of different lengths; what the host does alike for a prompt alone.
+        """
+        if self.row.adapter and PACKED in cond:
+            context = cond["model_conds"]["c_crossattn"]
+            adapt = attrgetter(self.row.adapter)(network)
+            cond["model_conds"]["c_crossattn"] = type(context)(adapted(context.cond, cond[PACKED], adapt))
 
     def misfit(self, embeddings: torch.Tensor, options: dict[str, Any]) -> str | None:
         """How an entry of CONDITIONING is not this model's, a sentence."""
@@ -91,9 +129,14 @@ class Joint(Architecture):
             pooled is not None and misfit(pooled.shape[-1], "a pooled output", self.pooled_width)
         )
 
-    def fits(self, embeddings: torch.Tensor, length: int) -> bool:
+    def fits(self, embeddings: torch.Tensor, options: dict[str, Any], length: int) -> bool:
         """Whether an encoding [1, tokens, width] is one of `length` tokens, as it came or filled up."""
-        return embeddings.shape[1] >= length and not embeddings[:, length:].any()
+        if self.row.adapter:
+            return tokens_of(options) in (None, length)
+        if self.row.beside:
+            return embeddings.shape[1] + 2 * options[self.row.beside[0]].shape[-2] == length
+        start, stop = written(embeddings[0])
+        return embeddings.shape[1] >= length >= stop - start
 
     def attach(self, model, session: Session) -> None:
         """Hang a session on `model`, a private clone. See JointAttention."""
@@ -102,28 +145,33 @@ class Joint(Architecture):
         options[OVERRIDE] = attention
         model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, "prompt_to_prompt", attention.begin)
 
+    def _lengthen(self, prompts: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        lengths = {embeddings.shape[1] for embeddings in prompts}
+        if len(lengths) == 1:
+            return list(prompts)
+        if self.row.pad == "none":
+            raise EditError(
+                "source and edited",
+                f"one has {min(lengths)} tokens, another {max(lengths)}, and {self.row.name} can't sample prompts of "
+                "different lengths together.",
+                "Add words to the shorter one, such as 'a picture of', until both are equally long.",
+            )
+        written_in = [stop - start for some in prompts for start, stop in map(written, some)]
+        lengths = written_in if self.row.least_before or self.multiple > 1 or self.row.pad == "left" else lengths
+        return [laid_out(self.row, embeddings, list(lengths), self.multiple) for embeddings in prompts]
+
 
 def _blend_blocks(row: JointModel, layers: Sequence[Layer], depths: list[int], network) -> tuple[str, ...]:
     second = any(getattr(getattr(block, "x_block", None), "x_block_self_attn", False) for block in network.modules())
     known = (blend.blocks for blend in row.blends if (blend.depths, blend.second) == (tuple(depths), second))
-    names, third = [layer.name for layer in layers], len(layers) // 3
+    names = list(dict.fromkeys(layer.name for layer in layers))
+    third = len(names) // 3
     return next(known, tuple(names[third : len(names) - third]))
 
 
 def _width(network, name: str) -> int | None:
     """What a layer takes, by its name; None where there is none or it takes anything."""
     return getattr(dict(network.named_modules()).get(name), "in_features", None)
-
-
-def _refuse(embeddings: torch.Tensor, length: int) -> torch.Tensor:
-    if embeddings.shape[1] == length:
-        return embeddings
-    raise EditError(
-        "source and edited",
-        f"one has {embeddings.shape[1]} tokens, another {length}, and this model can't sample prompts of different "
-        "lengths together.",
-        "Make them as long as each other.",
-    )
 
 
 class JointAttention:
@@ -137,13 +185,28 @@ class JointAttention:
         self.session = session
         self.joint = joint
         self.previous = previous
-        self._by_name = {(layer.block, layer.number): layer for layer in joint.layers}
+        self._by_name = {(layer.block, layer.number, layer.attends_to): layer for layer in joint.layers}
 
     def begin(self, executor, x, t, c_concat=None, c_crossattn=None, control=None, transformer_options=None, **extra):
-        """Around each pass of the model: says in its own copy of the options what the calls of the pass have."""
+        """Around each pass of the model: says in its own copy of the options what the calls of the pass have.
+
+        Raises:
+            EditError: the model asks for no attention of the shape that is expected of it.
+        """
         options = {**(transformer_options or {})}
-        options[FORWARD] = self._forward(x, c_crossattn, options, extra)
-        return executor(x, t, c_concat, c_crossattn, control, options, **extra)
+        network, known = executor.class_obj.diffusion_model, extra
+        if self.joint.row.method and extra.get("ref_latents_method", getattr(network, self.joint.row.method)) is None:
+            known = {name: value for name, value in extra.items() if name != "ref_latents"}
+        forward = options[FORWARD] = self._forward(x, c_crossattn, options, known)
+        with self._filled(network, forward, c_crossattn):
+            out = executor(x, t, c_concat, c_crossattn, control, options, **extra)
+        if forward is not None and not forward.calls and forward.left_alone:
+            raise EditError(
+                "model",
+                f"none of its attention could be edited: {forward.left_alone}.",
+                "Take out nodes that add pictures, frames or tokens to it.",
+            )
+        return out
 
     def __call__(self, func, *args, **kwargs):
         def attend(*args, **kwargs):
@@ -151,12 +214,20 @@ class JointAttention:
 
         options = kwargs.get("transformer_options") or {}
         forward, asked = options.get(FORWARD), Asked.of(args, kwargs)
-        if reason(asked, forward) is not None:
-            return attend(*args, **kwargs)
-        layer = self._layer(forward, options)
-        forward.calls += 1
-        out = self.session.run.attention(self._call(asked, forward, layer), asked.attend(attend))
-        return out.unflatten(-1, (asked.heads, -1)).transpose(1, 2) if asked.split_output else out
+        why = reason(asked, forward)
+        if why is None:
+            call = self._call(asked, forward, options)
+            forward.calls += 1
+            return asked.returned(self.session.run.attention(call, asked.attend(attend)))
+        if forward is not None:
+            forward.left_alone = why
+            if is_of_text(asked, forward):
+                forward.alone += 1
+                if forward.hidden is not None:
+                    q, k, v = map(asked.joined, (asked.q, asked.k, asked.v))
+                    mask = _hiding(four_dimensional(asked.mask, q), q, forward.hidden, slice(None), asked.keys)
+                    return asked.returned(asked.attend(attend)(q, k, v, mask))
+        return attend(*args, **kwargs)
 
     def __deepcopy__(self, memo):
         """Copies of the model, as the host makes for a second device, belong to the same run."""
@@ -168,41 +239,83 @@ class JointAttention:
         evaluations = tuple(replace(known[key], base=i * rows) for i, key in enumerate(uuids) if key in known)
         if not evaluations or context is None or len(x) != rows * len(uuids):
             return None
-        level = self.joint.layers[0].level
-        size = tuple(x.shape[-2:])
+        joint, row = self.joint, self.joint.row
+        level, size = joint.layers[0].level, tuple(x.shape[-2:])
+        image = math.prod(halved(*size, level))
+        references = extra.get("ref_latents") or ()
+        if references and REFERENCES not in row.order:
+            raise EditError(
+                "source and edited",
+                f"they have reference pictures, which can't be told from the picture in {row.name}.",
+                "Take out the nodes that add them.",
+            )
+        filling = -image % joint.multiple if FILLING in row.order else 0
+        beside = 2 * extra[row.beside[1]].shape[-2] if row.beside else 0
+        hidden = self._where(evaluations, x, lambda token: token.kind == "none", (1, 1))
+        if hidden is not None and filling:
+            side = 2**level * joint.pixels
+            raise EditError(
+                "source and edited",
+                f"their prompts have different multiples of {joint.multiple} tokens, and the picture, {image} places of "
+                f"{side} x {side} pixels, is no multiple of {joint.multiple}: {row.name} can't sample such together.",
+                f"Make the prompts more alike in length, or choose a size such as {32 * side} x {32 * side}.",
+            )
         return Forward(
             size,
-            text=context.shape[1],
-            image=math.prod(halved(*size, level)),
-            references=sum(math.prod(halved(*ref.shape[-2:], level)) for ref in extra.get("ref_latents") or ()),
+            text=row.registers + alone(row, context.shape[1], joint.multiple) + beside,
+            image=image,
+            references=sum(math.prod(halved(*ref.shape[-2:], level)) for ref in references),
+            filling=filling,
             rows=len(x),
             evaluations=evaluations,
-            hidden=self._hidden(evaluations, len(x), context),
+            hidden=hidden,
+            order=row.order,
+            attentions=row.attentions,
+            refiners=joint.refiners,
         )
 
-    def _hidden(self, evaluations: tuple[Evaluation, ...], rows: int, context: torch.Tensor) -> torch.Tensor | None:
+    def _where(
+        self, evaluations: Sequence[Evaluation], x: torch.Tensor, which: Callable[[Token], bool], axes: tuple[int, ...]
+    ) -> torch.Tensor | None:
+        """Which positions of the text are such in each row, bool [rows, *axes, text]; None where none is."""
         run = self.session.run
         prompts = [run.edit.source] * run.rows.first + [variant.prompt for variant in run.edit.variants]
-        hidden = torch.zeros(rows, 1, 1, context.shape[1], dtype=torch.bool)
+        where = torch.zeros(len(x), *axes, len(run.edit.source), dtype=torch.bool)
         for evaluation in evaluations:
             for place, prompt in enumerate(() if evaluation.shares_prompt else prompts):
-                hidden[run.rows.of(place, evaluation.base), ..., prompt.positions("none")] = True
-        return hidden.to(context.device) if hidden.any() else None
+                where[run.rows.of(place, evaluation.base)] = torch.tensor([which(token) for token in prompt.tokens])
+        return where.to(x.device) if where.any() else None
 
-    def _layer(self, forward: Forward, options: dict[str, Any]) -> Layer:
+    def _filled(self, network, forward: Forward | None, context) -> AbstractContextManager:
+        """The model's own filling of prompts, where they were laid out together before it could fill them."""
+        row = self.joint.row
+        if forward is None or not row.filling or forward.text != context.shape[1]:
+            return filled(None, None, None)
+        places = self._where(forward.evaluations, context, lambda token: token.id == LEARNED, ())
+        return filled(attrgetter(row.embedder)(network), attrgetter(row.filling)(network), places)
+
+    def _layer(self, forward: Forward, options: dict[str, Any], attends: tuple[str, ...]) -> Layer:
         """By the name that the model gives its blocks, where it does; else by their order."""
-        named = self._by_name.get((options.get("block_type"), options.get("block_index")))
+        named = self._by_name.get((options.get("block_type"), options.get("block_index"), attends))
         return named or self.joint.layers[forward.calls % len(self.joint.layers)]
 
-    def _call(self, asked: Asked, forward: Forward, layer: Layer) -> Call:
-        text, image = slice(0, forward.text), slice(forward.text, forward.text + forward.image)
-        if not self.joint.row.text_first:
-            image = slice(0, forward.image)
-            text = slice(forward.image + forward.references, forward.positions)
+    def _call(self, asked: Asked, forward: Forward, options: dict[str, Any]) -> Call:
+        attends = attends_to(asked, forward)
+        layer = self._layer(forward, options, attends)
+        image = forward.place(IMAGE, attends if IMAGE in attends else (IMAGE,))
+        text = forward.place(TEXT, attends) if len(attends) > 1 else None
         q, k, v = map(asked.joined, (asked.q, asked.k, asked.v))
         mask = four_dimensional(asked.mask, q)
-        if forward.hidden is not None:
-            hides = q.new_zeros(len(q), 1, 1, forward.positions)
-            hides[..., text] = hides[..., text].masked_fill(forward.hidden, -torch.finfo(q.dtype).max)
-            mask = hides if mask is None else torch.maximum(mask + hides, hides.new_tensor(-torch.finfo(q.dtype).max))
+        if TEXT in attends and forward.hidden is not None:
+            mask = _hiding(mask, q, forward.hidden, text or slice(None), asked.keys)
         return Call(q, k, v, layer, forward.evaluations, forward.size, mask, image, text)
+
+
+def _hiding(
+    mask: torch.Tensor | None, q: torch.Tensor, hidden: torch.Tensor, text: slice, keys: int
+) -> torch.Tensor:
+    """A mask with four axes, or none, that also hides some of the text's keys."""
+    least = -torch.finfo(q.dtype).max
+    hides = q.new_zeros(len(q), 1, 1, keys)
+    hides[..., text] = hides[..., text].masked_fill(hidden, least)
+    return hides if mask is None else torch.maximum(mask + hides, hides.new_tensor(least))

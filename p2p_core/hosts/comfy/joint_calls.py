@@ -10,6 +10,7 @@ import torch
 
 from ...attention import Attend
 from ...rows import Evaluation
+from .joint_models import FILLING, IMAGE, REFERENCES, TEXT
 
 
 @dataclass
@@ -18,11 +19,17 @@ class Forward:
 
     Attributes:
         size: the latent's height and width.
-        text, image, references: positions of the prompt, of the picture, and of pictures that it refers to.
+        text, image, references, filling: positions of the prompt, of the picture, of pictures that it refers to, and
+            of learned tokens after it.
         rows: in the batch.
         evaluations: those of the run.
-        hidden: the filling of shorter prompts, bool [rows, 1, 1, text]; None where there is none.
-        calls: how many joint calls came before.
+        hidden: the positions that are there to make prompts equally long, bool [rows, 1, 1, text]; None where there
+            are none.
+        order: what the keys of joint attention are of, in their order.
+        attentions: what the attentions of a block attend to, in their order.
+        refiners: how many calls of the text alone come before all others.
+        calls, alone: how many calls of the run's layers, and of the text alone, came before.
+        left_alone: why the last call was that was not one of the run's layers.
     """
 
     size: tuple[int, int]
@@ -32,11 +39,32 @@ class Forward:
     rows: int
     evaluations: tuple[Evaluation, ...]
     hidden: torch.Tensor | None
+    filling: int = 0
+    order: tuple[str, ...] = (TEXT, IMAGE, REFERENCES)
+    attentions: tuple[tuple[str, ...], ...] = ((TEXT, IMAGE),)
+    refiners: int = 0
     calls: int = 0
+    alone: int = 0
+    left_alone: str = ""
+
+    @property
+    def of_image(self) -> int:
+        """Positions of the picture and of what goes with it."""
+        return self.image + self.references + self.filling
 
     @property
     def positions(self) -> int:
-        return self.text + self.image + self.references
+        return self.text + self.of_image
+
+    def keys(self, attends_to: tuple[str, ...]) -> int:
+        return (self.text if TEXT in attends_to else 0) + (self.of_image if IMAGE in attends_to else 0)
+
+    def place(self, part: str, attends_to: tuple[str, ...]) -> slice:
+        """Where the prompt or the picture lies among the positions of what an attention attends to."""
+        order = [one for one in self.order if (TEXT if one == TEXT else IMAGE) in attends_to]
+        lengths = {TEXT: self.text, IMAGE: self.image, REFERENCES: self.references, FILLING: self.filling}
+        start = sum(lengths[one] for one in order[: order.index(part)])
+        return slice(start, start + lengths[part])
 
 
 @dataclass(frozen=True)
@@ -91,23 +119,47 @@ class Asked:
 
         return of_engine
 
+    def returned(self, out: torch.Tensor) -> torch.Tensor:
+        """[rows, n, heads * head_dim] as the model wants it."""
+        return out.unflatten(-1, (self.heads, -1)).transpose(1, 2) if self.split_output else out
+
+
+def attends_to(asked: Asked, forward: Forward) -> tuple[str, ...] | None:
+    """What a call attends to; None where it is none of the run's. Where picture and prompt are of one length, calls
+    are told apart by their order."""
+    fitting = [
+        some
+        for some in forward.attentions
+        if asked.keys == forward.keys(some)
+        and asked.queries == (forward.positions if len(some) > 1 else forward.of_image)
+    ]
+    in_turn = forward.attentions[forward.calls % len(forward.attentions)]
+    return in_turn if in_turn in fitting else fitting[0] if fitting else None
+
 
 def reason(asked: Asked, forward: Forward | None) -> str | None:
-    """Why a call is left alone; None where it is joint attention of a pass that the run knows."""
+    """Why a call is left alone; None where it is attention of a pass that the run knows."""
     if forward is None:
         return "it is outside of the passes that are edited"
     if len(asked.q) != forward.rows or len(asked.k) != forward.rows:
         return f"it has {len(asked.q)} rows of queries and {len(asked.k)} of keys, not {forward.rows}"
-    if asked.keys == asked.queries == forward.image + forward.references:
-        return "it is the image's alone"
-    if asked.keys == asked.queries == forward.text:
+    if attends_to(asked, forward) is not None:
+        return None
+    if is_of_text(asked, forward):
         return "it is the text's alone"
-    if asked.queries != forward.positions or asked.keys != forward.positions:
-        return (
-            f"it has {asked.queries} queries and {asked.keys} keys, not those of {forward.text} positions of text and "
-            f"{forward.image + forward.references} of image"
-        )
-    return None
+    if asked.keys == asked.queries == forward.of_image:
+        return "it is the image's alone"
+    return (
+        f"it has {asked.queries} queries and {asked.keys} keys, not those of {forward.text} positions of text and "
+        f"{forward.of_image} of image"
+    )
+
+
+def is_of_text(asked: Asked, forward: Forward) -> bool:
+    """Whether a call of all rows is the text's alone. Those of the picture alone come after them."""
+    if not asked.keys == asked.queries == forward.text or len(asked.q) != forward.rows:
+        return False
+    return forward.text != forward.of_image or forward.alone < forward.refiners
 
 
 def four_dimensional(mask: torch.Tensor | None, q: torch.Tensor) -> torch.Tensor | None:

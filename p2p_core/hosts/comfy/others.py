@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import copy
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 
 from ...errors import EditError
 from ...rows import Rows
+from .pictures import filled
 
-_OVER_ALL_ROWS = {("nodes_mahiro", "mahiro_normd")}
-"""Rules on predictions that take a mean over all pictures: file and name of the function."""
 _NEGATIVES = "A word's weight below 0 does what it is for: AttentionReweight with a scale of -2 or less."
 
 
@@ -40,7 +40,6 @@ def check_others(model, conditionings: Iterable[list[list[Any]]]) -> None:
             "Take it out.",
         )
     _check_films(model)
-    _check_adapters(options["transformer_options"].get("patches_replace", {}))
     for conditioning in conditionings:
         for _, entry in conditioning:
             _check_control(entry.get("control"))
@@ -55,20 +54,6 @@ def _check_films(model) -> None:
             "frames of it.",
             "Take it out; an edit is made of pictures, each by itself.",
         )
-
-
-def _check_adapters(replaced: dict[str, dict]) -> None:
-    for of_kind in replaced.values():
-        for patch in of_kind.values():
-            for settings in getattr(patch, "kwargs", None) or []:
-                images = settings.get("cond") if isinstance(settings, dict) else None
-                if isinstance(images, torch.Tensor) and settings.get("unfold_batch") and len(images) > 1:
-                    raise EditError(
-                        "model",
-                        "it has IPAdapter Batch on it, which gives each picture of a batch a reference of its own: "
-                        "source and edits would have different ones.",
-                        "Use IPAdapter with references for all pictures together, and sample picture after picture.",
-                    )
 
 
 def _check_control(control: Any) -> None:
@@ -94,25 +79,26 @@ def _name_of(patch: Any) -> str:
     return f"{own.__module__}.{own.__qualname__}"
 
 
-def prompt_by_prompt(model, rows: Rows) -> None:
-    """Have the rules on predictions of `model`, a private clone, that look at all rows look at each prompt's."""
-    rules = model.model_options.get("sampler_post_cfg_function", [])
-    if any(_is(rule, known) for rule in rules for known in _OVER_ALL_ROWS):
-        model.model_options["sampler_post_cfg_function"] = [
-            _of_each(rule, rows) if any(_is(rule, known) for known in _OVER_ALL_ROWS) else rule for rule in rules
-        ]
+def adapters_of_each_picture(model, rows: Rows) -> None:
+    """Have IPAdapter's patches on `model`, a private clone, lay out as `rows` do what they have for each picture.
+
+    They have references, weights and masks, and size each to the batch by repeating the last.
+    """
+    for patches in model.model_options["transformer_options"].get("patches_replace", {}).values():
+        for place, patch in patches.items():
+            adapters = getattr(patch, "kwargs", None)
+            if isinstance(adapters, list) and all(isinstance(one, dict) and "ipadapter" in one for one in adapters):
+                patches[place] = own = copy.copy(patch)
+                own.kwargs = [_of_each_picture(one, rows) for one in adapters]
+                own.multigpu_kwargs = {}
 
 
-def _of_each(rule: Callable[[dict], torch.Tensor], rows: Rows) -> Callable[[dict], torch.Tensor]:
-    def of_each(args: dict) -> torch.Tensor:
-        return torch.cat([rule(some) for some in _each(args, rows)])
+def _of_each_picture(adapter: dict[str, Any], rows: Rows) -> dict[str, Any]:
+    def laid(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: laid(item) for key, item in value.items()}
+        several = isinstance(value, torch.Tensor) and value.ndim and len(value) > 1
+        return rows.tile(filled(value, rows.batch)) if several else value
 
-    return of_each
-
-
-def _each(args: dict, rows: Rows) -> Iterator[dict]:
-    for place in range(rows.prompts):
-        yield {
-            name: value[rows.of(place)] if isinstance(value, torch.Tensor) and len(value) == len(rows) else value
-            for name, value in args.items()
-        }
+    own = ("weight", "mask", *(("cond", "cond_alt", "uncond") if adapter.get("unfold_batch") else ()))
+    return {key: laid(value) if key in own else value for key, value in adapter.items()}

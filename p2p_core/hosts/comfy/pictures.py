@@ -8,8 +8,9 @@ from typing import Any
 import torch
 
 from ...rows import Rows
+from .conditioning import BY_ROW
 
-TEXT = {"cross_attn", "pooled_output", "cross_attn_controlnet"}
+TEXT = {"cross_attn", "cross_attn_controlnet", *BY_ROW}
 """What has a row for each prompt, in the host's own form of an entry, `[{option: value}, ...]`."""
 STRETCHED = {"concat_latent_image", "concat_mask", "concat_image"}
 """What the host stretches over a batch, as A, A, B, B; it repeats everything else, as A, B, A, B."""
@@ -55,6 +56,11 @@ def stretched(values: torch.Tensor, batch: int) -> torch.Tensor:
     else:
         chosen = [int((i + 0.5) * n / batch) for i in range(batch)]
     return values[chosen]
+
+
+def filled(values: torch.Tensor, batch: int) -> torch.Tensor:
+    """[n, ...] -> [batch, ...]: A, B, B, B."""
+    return values[torch.arange(batch).clamp(max=len(values) - 1)]
 
 
 def _control(control: Any, rows: Rows, controls: dict[int, Any]) -> Any:

@@ -13,7 +13,8 @@ from ...edit import Edit
 from ...errors import EditError
 from ...layers import Layer
 from ...noise import moved_to
-from ...recording import Keeper, Kept, Recording, Replay, check_kept
+from ...recording import Keeper, Kept, Recording
+from ...replay import Replay, check_kept
 from ...rows import Evaluation, Rows
 from ...run import Run
 from ...tokens import Prompt
@@ -120,9 +121,17 @@ class RecordedGuider(EditGuider):
         settings = {"keep_maps": keep_maps, "latent_holds": "source", "tell": tell}
         super().__init__(model, edit, negative, recorded.cfg, source=recorded.source, edited=edited, **settings)
         self.recording = recorded.recording
+        self._laid_out = self.edit.within(self.architecture).source
+        if not self.architecture.stays_in_place(self._laid_out):
+            raise EditError(
+                "edit",
+                f"it has an edited prompt that is longer than the recorded source's, and {self.architecture.name} "
+                "counts the picture's places from the longest prompt's end: none of them would be where it was.",
+                "Shorten the edited prompt, or sample source and edit together.",
+            )
 
     def _new_run(self, batch, size, picture) -> Run:
-        replay = Replay(self.recording)
+        replay = Replay(self.recording, self._laid_out)
         run = Run(self.edit, self.architecture, batch, size, keep_maps=self.keep_maps, recorded=replay, picture=picture)
         check_kept(run, self.recording)
         return run

@@ -12,6 +12,7 @@ import torch
 from ...errors import EditError
 from ...recording import Kept
 from ...step import step_of
+from .architecture import architecture_of
 from .conditioning import Conditioning
 from .sampling import Sampling, sigmas_of
 
@@ -40,7 +41,8 @@ def expected_bytes(model, kept: Kept, source: Conditioning, latent: dict[str, An
     asked = rounds_of(model, sampling, sigmas)
     steps = len(sigmas) - 1
     within = sum(step_of(sigma, sigmas.tolist()) < kept.steps(steps) for sigma in asked)
-    attention = sum(kept.bytes_a_round(size, embeddings.shape[1], itemsize) for embeddings, _ in source)
+    lengths = (architecture_of(model).text_positions(*entry) for entry in source)
+    attention = sum(kept.bytes_a_round(size, length, itemsize) for length in lengths)
     latents = 4 * model.get_model_object("latent_format").latent_channels * size[0] * size[1]
     return batch * (within * attention + (4 * len(asked) + 1) * latents)
 

@@ -16,6 +16,7 @@ from ...attention import Attend, Call
 from ...errors import EditError
 from ...layers import Layer
 from ...rows import Evaluation
+from ...tokens import Prompt
 from .conditioning import Conditioning, misfit, stack
 from .session import Session
 
@@ -52,10 +53,21 @@ class Unet(Architecture):
         """How an entry of CONDITIONING is not this model's, a sentence."""
         return misfit(embeddings.shape[-1], "embeddings", self.context_width)
 
-    def fits(self, embeddings: torch.Tensor, length: int) -> bool:
+    def fits(self, embeddings: torch.Tensor, options: dict[str, Any], length: int) -> bool:
         """Whether an encoding [1, tokens, width] is one of `length` tokens, as it came or tiled."""
         tokens = embeddings.shape[1]
         return not tokens % length and torch.equal(embeddings, embeddings[:, :length].repeat(1, tokens // length, 1))
+
+    def text_positions(self, embeddings: torch.Tensor, options: dict[str, Any]) -> int:
+        """How many a prompt has in the model, sampled alone."""
+        return embeddings.shape[1]
+
+    def stays_in_place(self, prompt: Prompt) -> bool:
+        """Whether the picture of a prompt, made as long as others, has its places where it has them alone."""
+        return True
+
+    def finish(self, cond: dict[str, Any], network) -> None:
+        """Nothing: prompts are attended to as they were encoded."""
 
     def attach(self, model, session: Session) -> None:
         """Hang a session on `model`, a private clone, where it concerns its run. See AttentionPatch."""

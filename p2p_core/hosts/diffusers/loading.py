@@ -80,13 +80,13 @@ def with_scheduler(pipe, name: str, from_image: bool = False, **settings):
     return made
 
 
-def sampled_by(pipe, sampler_name: str, schedule: str):
-    """A pipeline of the same networks that samples as ComfyUI does under these names."""
+def sampled_by(pipe, sampler_name: str, schedule: str, from_image: bool = False):
+    """A pipeline of the same networks that samples as ComfyUI does under these names, for text or from an image."""
     for input_name, name, known in (("sampler_name", sampler_name, SAMPLERS), ("scheduler", schedule, SCHEDULES)):
         if name not in known:
             raise EditError(input_name, f"'{name}' is not one of: {', '.join(known)}.")
     scheduler, settings = SAMPLERS[sampler_name]
-    return with_scheduler(pipe, scheduler, **SCHEDULES[schedule], **settings)
+    return with_scheduler(pipe, scheduler, from_image, **SCHEDULES[schedule], **settings)
 
 
 def demo(device="cpu", dtype: torch.dtype = torch.float32):

@@ -26,8 +26,10 @@ from ...maps import AttentionMaps
 from ...noise import SharedNoise
 from ...rows import TRAJECTORIES, Evaluation, Rows
 from ...run import Run
+from .predictions import blended, pinned
 from .prompts import read_prompt
-from .schedulers import denoised_ratio, executed_levels
+from .real_picture import Picture, encoded
+from .schedulers import denoised_parts, executed_levels, noise_level
 from .unet import EditProcessor, architecture_of
 
 # Arguments of the UNet that say what the prompt is; all others belong to the picture.
@@ -46,7 +48,9 @@ def align(pipe, source: str, edit: str | Sequence[str], mode: str = "auto") -> E
 
 
 @contextmanager
-def prompt_to_prompt(pipe, edit: Edit, trajectory: str = "dual", keep_maps: bool = False) -> Iterator[PipelineRun]:
+def prompt_to_prompt(
+    pipe, edit: Edit, trajectory: str = "dual", keep_maps: bool = False, *, picture: Any = None
+) -> Iterator[PipelineRun]:
     """While active, `pipe(run.prompts, ...)` samples source and edits side by side.
 
     Images come out as [source, edit 1, ..., edit n], `num_images_per_prompt` of each. The source is the
@@ -59,6 +63,9 @@ def prompt_to_prompt(pipe, edit: Edit, trajectory: str = "dual", keep_maps: bool
         edit: by `align`.
         trajectory: see Rows.
         keep_maps: whether `run.maps()` has the maps of all words afterwards.
+        picture: a real one, which then is the source: an image or a list, in any form that the pipeline's image
+            processor takes, or latents. `edit.real_picture(...)` says how edits are held to it. A pipeline for text
+            starts from noise alone; one for images starts from the image that it is given, which should be the same.
 
     Raises:
         EditError: the pipeline can't be edited, is called with other prompts, or not at all.
@@ -67,12 +74,19 @@ def prompt_to_prompt(pipe, edit: Edit, trajectory: str = "dual", keep_maps: bool
         raise EditError("trajectory", f"'{trajectory}' is not one of: {', '.join(TRAJECTORIES)}.")
     if not edit.variants:
         raise EditError("edit", "it has no edited prompt.", "Add one: align(pipe, source, edit) does.")
-    if edit.picture is not None:
-        raise EditError(
-            "edit", "it is one of a real picture, which is sampled in ComfyUI alone so far.", "Leave real_picture out."
-        )
+    if edit.picture is not None and picture is None:
+        raise EditError("picture", "the edit is one of a real picture, but there is none.", "Give one as picture=.")
+    if picture is not None:
+        edit = edit if edit.picture is not None else edit.real_picture()
+        if edit.picture.noise == "fresh" and getattr(pipe, "controlnet", None) is not None:
+            raise EditError(
+                "noise",
+                "it can't be fresh with a ControlNet, which the pipeline asks at the sampler's own.",
+                "Choose it: edit.real_picture(noise='fixed').",
+            )
+        picture = encoded(pipe, picture)
     architecture, layers = architecture_of(pipe)
-    run = PipelineRun(pipe, edit.on(architecture), architecture, trajectory, keep_maps)
+    run = PipelineRun(pipe, edit.on(architecture), architecture, trajectory, keep_maps, picture)
     with ExitStack() as undo:
         for layer, attention in layers:
             if isinstance(attention.processor, EditProcessor):
@@ -95,10 +109,15 @@ def prompt_to_prompt(pipe, edit: Edit, trajectory: str = "dual", keep_maps: bool
 
 @dataclass
 class _UnetCall:
-    """What is known of the UNet's call that is being made, until it is done."""
+    """What is known of the UNet's call that is being made, until it is done.
+
+    Attributes:
+        input: what the pipeline gave; asked: where the UNet is asked instead.
+    """
 
     evaluations: int
     input: torch.Tensor
+    asked: torch.Tensor
     timestep: float
     noise_is_paused: ExitStack
 
@@ -111,7 +130,15 @@ class PipelineRun:
         engine: the Run of the last call; None before the first.
     """
 
-    def __init__(self, pipe, edit: Edit, architecture: Architecture, trajectory: str, keep_maps: bool):
+    def __init__(
+        self,
+        pipe,
+        edit: Edit,
+        architecture: Architecture,
+        trajectory: str,
+        keep_maps: bool,
+        picture: torch.Tensor | None = None,
+    ):
         self.prompts = [edit.source.text, *(variant.prompt.text for variant in edit.variants)]
         self.engine: Run | None = None
         self.noise = PipelineNoise(len(self.prompts))
@@ -120,6 +147,8 @@ class PipelineRun:
         self._architecture = architecture
         self._trajectory = trajectory
         self._keep_maps = keep_maps
+        self._latents_of_picture = picture
+        self._picture: Picture | None = None
         self._timesteps: torch.Tensor | None = None
         self._levels: list[float] = []
         self._call: _UnetCall | None = None
@@ -145,7 +174,7 @@ class PipelineRun:
         """The UNet's inputs with the rows of companions, at the step that they belong to."""
         named = dict(zip(("sample", "timestep", "encoder_hidden_states"), args)) | kwargs
         evaluations = 2 if self._pipe.do_classifier_free_guidance else 1
-        call = _UnetCall(evaluations, named["sample"], float(named["timestep"]), ExitStack())
+        call = _UnetCall(evaluations, named["sample"], named["sample"], float(named["timestep"]), ExitStack())
         self._check_rows(named, call)
         # A pipeline sets its scheduler's timesteps once a call.
         if self._pipe.scheduler.timesteps is not self._timesteps:
@@ -154,6 +183,10 @@ class PipelineRun:
         self.engine.begin_step(max(step, 0), len(self._levels))
         call.noise_is_paused.enter_context(self.noise.paused())
         self._call = call
+        if self._picture is not None and self.engine.fidelity:
+            sigma = noise_level(self._pipe.scheduler, call.timestep)
+            call.asked = self._picture.where_asked(call.input, sigma)
+            args, kwargs = ((call.asked, *args[1:]), kwargs) if args else (args, {**kwargs, "sample": call.asked})
         positional = zip(("sample", "timestep", "encoder_hidden_states"), args)
         args = (*(self._with_companions(value, name) for name, value in positional), *args[3:])
         return args, self._with_companions(kwargs)
@@ -167,8 +200,8 @@ class PipelineRun:
             return None
         rows = self.engine.rows
         evaluations = output[0].chunk(call.evaluations)
-        if any(variant.blend for variant in self._edit.variants):
-            evaluations = self._blended(evaluations, call)
+        if self._picture is not None or any(variant.blend for variant in self._edit.variants):
+            evaluations = self._ruled(evaluations, call)
         prediction = torch.cat([rows.visible(rows_of_one) for rows_of_one in evaluations])
         return (prediction,) if isinstance(output, tuple) else type(output)(sample=prediction)
 
@@ -179,7 +212,14 @@ class PipelineRun:
         self._levels = executed_levels(timesteps.tolist(), call.timestep, executed, getattr(scheduler, "order", 1))
         batch = len(call.input) // (call.evaluations * len(self.prompts))
         size = tuple(call.input.shape[-2:])
-        self.engine = Run(self._edit, self._architecture, batch, size, self._trajectory, self._keep_maps)
+        latents = self._latents_of_picture
+        if latents is not None:
+            first = call.input[:batch, : self._pipe.unet.config.out_channels]
+            self._picture = Picture.of(self._edit.picture, latents.to(first), first)
+            latents = self._picture.latents
+        self.engine = Run(
+            self._edit, self._architecture, batch, size, self._trajectory, self._keep_maps, picture=latents
+        )
 
     def _check_rows(self, named: dict[str, Any], call: _UnetCall) -> None:
         rows, expected = len(call.input), call.evaluations * len(self.prompts)
@@ -211,28 +251,24 @@ class PipelineRun:
         order = _order(rows, of_the_prompt=name in _OF_THE_PROMPT)
         return value.unflatten(0, (self._call.evaluations, len(self.prompts), rows.batch))[:, order].flatten(0, 2)
 
-    def _blended(self, predictions: Sequence[torch.Tensor], call: _UnetCall) -> list[torch.Tensor]:
-        """The UNet's predictions such that the denoised latents are the source's outside of the masks.
-
-        With D = a x + b p for the latent x and the prediction p, rules that are linear in D may be applied to p,
-        plus a / b of what they change in x: to the bit where source and edit already are the same. Guidance is
-        linear in D as well, so it may come after.
-        """
+    def _ruled(self, predictions: Sequence[torch.Tensor], call: _UnetCall) -> list[torch.Tensor]:
+        """The UNet's predictions for each evaluation as the engine's rules have them."""
         if getattr(self._pipe, "guidance_rescale", 0):
             raise EditError(
-                "local_blend",
-                "it can't be combined with guidance_rescale.",
+                "guidance_rescale",
+                "it can't be combined with local blends and real pictures.",
                 "Call the pipeline without guidance_rescale.",
             )
-        ratio = denoised_ratio(self._pipe.scheduler, call.timestep)
-        latents = self._latents(call, predictions[0].shape[1])
-        blended = self.engine.predictions(*predictions)
-        return [p + ratio * (self.engine.ruled(x) - x) for p, x in zip(blended, latents)]
+        parts = denoised_parts(self._pipe.scheduler, call.timestep)
+        given, asked = (self._latents(x, call, predictions[0].shape[1]) for x in (call.input, call.asked))
+        if self._picture is None:
+            return blended(self.engine, predictions, given, parts)
+        return pinned(self.engine, predictions, asked, given, parts, self._pipe.guidance_scale)
 
-    def _latents(self, call: _UnetCall, channels: int) -> Sequence[torch.Tensor]:
-        """For each evaluation the latents in the UNet's input, companions among them."""
+    def _latents(self, x: torch.Tensor, call: _UnetCall, channels: int) -> Sequence[torch.Tensor]:
+        """For each evaluation the latents in an input of the UNet, companions among them."""
         rows, prompts = self.engine.rows, len(self.prompts)
-        x = call.input[:, :channels].unflatten(0, (call.evaluations, prompts, rows.batch))
+        x = x[:, :channels].unflatten(0, (call.evaluations, prompts, rows.batch))
         return x[:, _order(rows, of_the_prompt=False)].flatten(1, 2).unbind(0)
 
 

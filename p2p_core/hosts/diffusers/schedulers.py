@@ -24,8 +24,8 @@ def executed_levels(timesteps: Sequence[float], first: float, executed: int | No
     return list(dict.fromkeys(timesteps[start:stop:order]))
 
 
-def denoised_ratio(scheduler, timestep: float) -> float:
-    """a / b of the denoised latent x0 = a x + b p, for the UNet's input x and its prediction p.
+def denoised_parts(scheduler, timestep: float) -> tuple[float, float]:
+    """a and b of the denoised latent D = a x + b p, for the UNet's input x and its prediction p.
 
     Raises:
         EditError: the scheduler is not of the kind that Stable Diffusion was trained with.
@@ -33,13 +33,15 @@ def denoised_ratio(scheduler, timestep: float) -> float:
     kind = getattr(scheduler.config, "prediction_type", "epsilon")
     if not hasattr(scheduler, "alphas_cumprod") or kind not in ("epsilon", "v_prediction", "sample"):
         raise EditError(
-            "local_blend",
-            f"{type(scheduler).__name__} keeps latents in a form of its own.",
+            "pipe",
+            f"{type(scheduler).__name__} keeps latents in a form of its own, but local blends and real pictures need "
+            "to know it.",
             "Use another scheduler, such as DPMSolverMultistepScheduler, EulerDiscreteScheduler or DDIMScheduler.",
         )
     sigma = noise_level(scheduler, timestep)
-    noise = sigma / (1 + sigma**2) ** 0.5
-    return {"epsilon": -1 / noise, "v_prediction": -1 / sigma, "sample": 0.0}[kind]
+    scale = (1 + sigma**2) ** 0.5
+    parts = {"epsilon": (scale, -sigma), "v_prediction": (1 / scale, -sigma / scale), "sample": (0.0, 1.0)}
+    return parts[kind]
 
 
 def noise_level(scheduler, timestep: float) -> float:

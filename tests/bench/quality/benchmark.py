@@ -3,6 +3,7 @@
     make edits                                       every method of the table on 320 edits: an hour on one core
     make edits ARGS="--curves --per-kind 10"         success against preservation, as windows vary
     make edits ARGS="--part 1/2"                     half of them, for one of two processes; killed, it goes on
+    make edits ARGS="--real"                         both, of drawn pictures instead, whose true edit is known (real/)
     make edits ARGS="--report"                       the table and the plot of what has been made
 
 Edits are pairs of captions of the demo world, so the judge (tests/bench/judge) knows what should be seen. Pictures are
@@ -29,6 +30,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--per-kind", type=int, default=40, help="edits of each of the eight kinds")
     parser.add_argument("--curves", action="store_true", help="settings along their windows, on other captions")
+    parser.add_argument("--real", action="store_true", help="edits of pictures that are given")
     parser.add_argument("--part", default="1/1", help="i/n: every n-th edit, from the i-th")
     parser.add_argument("--report", action="store_true", help="make nothing new")
     parser.add_argument("--folder", type=Path, default=RESULTS)
@@ -37,16 +39,23 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     given = arguments()
-    given.folder.mkdir(parents=True, exist_ok=True)
+    folder = given.folder / "real" if given.real else given.folder
+    folder.mkdir(parents=True, exist_ok=True)
     inside_comfyui.put_comfyui_first()
     from comfy.cli_args import args
 
     args.use_pytorch_cross_attention = True
     inside_comfyui.load_pack(bootstrap.CHECKOUT)
-    from bench.quality.cases import cases
-    from bench.quality.collect import make
-    from bench.quality.contenders import CURVES, METHODS
-    from bench.quality.report import report
+    if given.real:
+        from bench.quality.real.collect import make
+        from bench.quality.real.contenders import CURVES, METHODS
+        from bench.quality.real.drawings import drawable as cases
+        from bench.quality.real.report import report
+    else:
+        from bench.quality.cases import cases
+        from bench.quality.collect import make
+        from bench.quality.contenders import CURVES, METHODS
+        from bench.quality.report import report
 
     part, parts = map(int, given.part.split("/"))
     if given.curves:
@@ -55,8 +64,8 @@ def main() -> None:
     else:
         name, wanted, methods = "methods", cases(given.per_kind), METHODS
     if not given.report:
-        make(given.folder, name, part, wanted[part - 1 :: parts], methods)
-    report(given.folder)
+        make(folder, name, part, wanted[part - 1 :: parts], methods)
+    report(folder)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from statistics import mean
 
@@ -12,7 +12,14 @@ from .cases import KINDS
 from .contenders import CURVES
 from .results import read
 
-COLUMNS = {"success": 100, "kept": 100, "both": 100, "psnr": 1, "structure": 1000, "seconds": 1}
+COLUMNS = {  # their heads and scales
+    "success": ("success %", 100),
+    "kept": ("kept %", 100),
+    "both": ("both %", 100),
+    "psnr": ("PSNR dB", 1),
+    "structure": ("structure ·10³", 1000),
+    "seconds": ("seconds", 1),
+}
 PLOTTED = (
     "[a:b:step]",
     "cross",
@@ -23,7 +30,6 @@ PLOTTED = (
     "shared",
     "no injection",
 )
-HEADS = ("success %", "kept %", "both %", "PSNR dB", "structure ·10³", "seconds")
 
 
 def report(folder: Path) -> None:
@@ -38,7 +44,7 @@ def report(folder: Path) -> None:
         plot(summary["curves"]["all"], folder / "edits.png")
 
 
-def summed_up(rows: list[dict]) -> dict[str, dict[str, dict[str, float]]]:
+def summed_up(rows: list[dict], columns: Iterable[str] = COLUMNS) -> dict[str, dict[str, dict[str, float]]]:
     """Means of edits that every method has made, by kind, "all" for all, and by method."""
     methods = list(dict.fromkeys(row["method"] for row in rows))
     of_edit = defaultdict(dict)
@@ -49,21 +55,23 @@ def summed_up(rows: list[dict]) -> dict[str, dict[str, dict[str, float]]]:
     for kind in ("all", *KINDS):
         chosen = [of for (_, own), of in complete.items() if kind in ("all", own)]
         if chosen:
-            summary[kind] = {m: {"edits": len(chosen), **_means(of[m] for of in chosen)} for m in methods}
+            summary[kind] = {m: {"edits": len(chosen), **_means((of[m] for of in chosen), columns)} for m in methods}
     return summary
 
 
-def _means(rows: Iterable[dict]) -> dict[str, float]:
+def _means(rows: Iterable[dict], columns: Iterable[str]) -> dict[str, float]:
     rows = list(rows)
-    return {name: round(mean(row[name] for row in rows), 5) for name in COLUMNS if name in rows[0]}
+    values = {name: [row[name] for row in rows if name in row] for name in columns}
+    return {name: round(mean(of), 5) for name, of in values.items() if of}
 
 
-def table(methods: dict[str, dict[str, float]]) -> str:
+def table(methods: dict[str, dict[str, float]], columns: Mapping[str, tuple[str, int]] = COLUMNS) -> str:
     """In Markdown."""
-    lines = [f"| {'':24} | " + " | ".join(HEADS) + " |", "|---|" + "---|" * len(HEADS)]
+    heads = [head for head, _ in columns.values()]
+    lines = [f"| {'':24} | " + " | ".join(heads) + " |", "|---|" + "---|" * len(heads)]
     for method, means in methods.items():
-        cells = (f"{means[name] * scale:.1f}" if name in means else "" for name, scale in COLUMNS.items())
-        lines.append(f"| {method:24} | " + " | ".join(f"{c:>{len(h)}}" for c, h in zip(cells, HEADS)) + " |")
+        cells = (f"{means[name] * scale:.1f}" if name in means else "" for name, (_, scale) in columns.items())
+        lines.append(f"| {method:24} | " + " | ".join(f"{c:>{len(h)}}" for c, h in zip(cells, heads)) + " |")
     return "\n".join(lines)
 
 

@@ -1,0 +1,1 @@
+"""Edits of real pictures: drawn ones, whose true edit can be drawn."""

@@ -1,0 +1,80 @@
+"""The blueprints on the canvas: found in the search, one node, run; the nodes inside can be opened."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from canvas import EMPTY
+
+DRAWN, PICTURE = "Prompt-to-Prompt Edit", "Prompt-to-Prompt Edit of a Picture"
+WIRED = """(node) => {
+  const { graph } = window.app;
+  const add = (type) => { const made = window.LiteGraph.createNode(type); graph.add(made); return made; };
+  const demo = add("P2PDemoModel");
+  ["model", "clip", "vae"].forEach((name, i) => demo.connect(i, node, node.inputs.findIndex((at) => at.name === name)));
+  [0, 1].forEach((end) => node.connect(end, add("PreviewImage"), 0));
+}"""
+
+
+def open_search(canvas) -> None:
+    """A canvas that has just been loaded takes no clicks for a while."""
+    from playwright.sync_api import TimeoutError  # where there is none, the tests are skipped
+
+    for _ in range(10):
+        canvas.page.mouse.dblclick(700, 300)
+        with contextlib.suppress(TimeoutError):
+            return canvas.page.wait_for_function("() => document.activeElement?.tagName === 'INPUT'", timeout=1000)
+    raise AssertionError("the search doesn't open")
+
+
+def place(canvas, name: str) -> str:
+    """The blueprint that is called so, put on an empty canvas as a person does it."""
+    canvas.load(EMPTY)
+    open_search(canvas)
+    canvas.page.keyboard.type(name)
+    canvas.page.get_by_text(name, exact=True).first.wait_for()
+    canvas.page.wait_for_timeout(600)  # the list is still being sorted
+    canvas.page.keyboard.press("Enter")
+    canvas.frames(6)
+    canvas.page.mouse.click(700, 240)  # newer front ends let the place be chosen
+    canvas.page.wait_for_function("() => window.app.graph.nodes.length")
+    (node,) = canvas.saved()["nodes"]
+    return str(node["id"])
+
+
+@pytest.fixture
+def drawn(canvas):
+    return place(canvas, DRAWN)
+
+
+def test_it_is_one_node_and_gives_two_pictures(canvas, drawn):
+    values = {"width": 128, "height": 128, "steps": 3, "seed": 7, "cfg": 4.0, "edit_prompt": "a fox sitting on a car"}
+    for name, value in values.items():
+        canvas.set(drawn, name, value)
+    canvas.on(drawn, WIRED)
+    canvas.record()
+    queued = {node["class_type"]: node["inputs"] for node in canvas.prompt().values()}
+    assert queued["PromptPairAlign"]["edit_prompt"] == "a fox sitting on a car"
+    assert (queued["P2PSampler"]["seed"], queued["P2PSampler"]["steps"]) == (7, 3)
+    assert queued["EmptyLatentImage"]["width"] == 128
+    assert "AttentionInjectSchedule" not in queued  # bypassed: every model has its own defaults
+    canvas.run()
+    shown = canvas.page.evaluate("() => Object.values(window.app.nodeOutputs).filter((out) => out.images).length")
+    assert shown == 2
+
+
+def test_its_nodes_can_be_opened(canvas, drawn):
+    canvas.on(drawn, "(node) => window.app.canvas.openSubgraph(node.subgraph, node)")
+    canvas.frames(6)
+    inside = canvas.page.evaluate("() => window.app.canvas.graph.nodes.map((node) => [node.type, node.id])")
+    assert "P2PSampler" in dict(inside)
+    view = canvas.view(str(dict(inside)["PromptPairAlign"]))
+    assert "cat" in view.inner_text()
+    assert "dog" in view.inner_text()
+
+
+def test_that_of_a_picture_is_placed_as_well(canvas):
+    node = place(canvas, PICTURE)
+    assert canvas.on(node, "(node) => node.inputs.map((input) => input.name)")[:4] == ["model", "clip", "vae", "image"]
+    assert "P2PRealPicture" in {node["class_type"] for node in canvas.prompt().values()}
