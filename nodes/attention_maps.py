@@ -7,6 +7,7 @@ from ..p2p_core.show.heat import heat_masks, heat_pictures
 from ..p2p_core.show.pictures import to_tensor
 from ..p2p_core.show.word_heat import word_heat
 from .checks import check_pictures, checked
+from .report import shown
 from .schema import P2PMaps, schema
 
 PROMPTS = ("source", "edited")
@@ -49,8 +50,8 @@ class P2PAttentionMaps(io.ComfyNode):
                     default="",
                     optional=True,
                     tooltip=(
-                        "Blocks to average, such as 'input, middle, output:3-5'. Empty means all, 'each' makes a heat "
-                        "map for every block."
+                        "Blocks to average, such as 'input, middle, output:3-5', or in Flux.1 'double, single:0-9'. "
+                        "Empty means all, 'each' makes a heat map for every block."
                     ),
                 ),
             ],
@@ -64,6 +65,7 @@ class P2PAttentionMaps(io.ComfyNode):
                     tooltip="The same maps as masks, each scaled to be 1 at its strongest place.",
                 ),
             ],
+            is_output_node=True,
         )
 
     @classmethod
@@ -75,7 +77,8 @@ class P2PAttentionMaps(io.ComfyNode):
         if image is not None:
             check_pictures("image", image, maps)
         size = tuple(image.shape[1:3]) if image is not None else maps.size
-        return io.NodeOutput(to_tensor(heat_pictures(maps, heats, size, image)), heat_masks(heats, size))
+        pictures = to_tensor(heat_pictures(maps, heats, size, image))
+        return io.NodeOutput(pictures, heat_masks(heats, size), ui=shown(pictures))
 
 
 NOT_KEPT = (

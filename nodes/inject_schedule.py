@@ -24,6 +24,16 @@ class AttentionInjectSchedule(io.ComfyNode):
                 "source, shorter ones give the edit more freedom. Times are fractions of the steps."
             ),
             search_aliases=["attention injection", "cross replace steps", "self replace steps"],
+            advanced=(
+                "cross_start",
+                "self_start",
+                "cross_strength",
+                "self_strength",
+                "ramp",
+                "self_layers",
+                "self_mode",
+                "blocks",
+            ),
             inputs=[
                 P2PEdit.Input("edit", tooltip="The edit to schedule: all edited prompts that it has so far."),
                 fraction_input(
@@ -92,7 +102,10 @@ class AttentionInjectSchedule(io.ComfyNode):
                     "blocks",
                     default="",
                     optional=True,
-                    tooltip="Blocks to inject, such as 'input, middle, output:3-5'. Empty means all.",
+                    tooltip=(
+                        "Blocks to inject, such as 'input, middle, output:3-5', or in Flux.1 'double, single:0-9'. "
+                        "Empty means all."
+                    ),
                 ),
                 io.String.Input(
                     "word_windows",

@@ -12,7 +12,13 @@ def guider_inputs(
 ) -> list:
     """`edit` is the tooltip of that input."""
     return [
-        io.Model.Input("model", tooltip="SD 1.x, SD 2.x, SDXL, SD 3.x or Flux.1, with any LoRA and most patches."),
+        io.Model.Input(
+            "model",
+            tooltip=(
+                "SD 1.x, SD 2.x, SDXL, SD 3.x, Flux, Qwen-Image, Z-Image, Wan or another on the page of models, with "
+                "any LoRA and most patches."
+            ),
+        ),
         P2PEdit.Input("edit", tooltip=edit),
         io.Conditioning.Input("negative", tooltip="What to avoid, in the source and in the edits."),
     ]

@@ -11,6 +11,8 @@ from ..p2p_core.trials.study import ATTENTIONS, GROUPINGS, findings, group_layer
 from .checks import checked
 from .decode import decode
 from .inputs import batch_inputs, ksampler_inputs, trial_inputs
+from .note import teller
+from .report import shown
 from .schema import schema
 
 
@@ -25,6 +27,7 @@ class P2PLayerStudy(io.ComfyNode):
                 "into all but that group, and measures how far the picture moves and how much of the source it keeps."
             ),
             search_aliases=["ablation", "which layers", "blocks"],
+            advanced=("trajectory", "rows_at_once"),
             inputs=[
                 *trial_inputs(),
                 *ksampler_inputs(),
@@ -32,7 +35,10 @@ class P2PLayerStudy(io.ComfyNode):
                     "by",
                     options=list(GROUPINGS),
                     default="block",
-                    tooltip="How layers are grouped: by block, by resolution, or by part (input, middle and output).",
+                    tooltip=(
+                        "How layers are grouped: by block, by resolution, or by part: input, middle and output, or "
+                        "double and single."
+                    ),
                 ),
                 io.Combo.Input(
                     "attention",
@@ -49,6 +55,8 @@ class P2PLayerStudy(io.ComfyNode):
                 io.Image.Output("chart", display_name="chart", tooltip="The measures as bars."),
                 io.Image.Output("sheet", display_name="sheet", tooltip="The pictures that were measured."),
             ],
+            hidden=[io.Hidden.unique_id],
+            is_output_node=True,
         )
 
     @classmethod
@@ -70,11 +78,13 @@ class P2PLayerStudy(io.ComfyNode):
         architecture = architecture_of(model)
         groups = group_layers(architecture.layers, by, *latent_image["samples"].shape[-2:])
         trials = study(edit.on(architecture), groups, attention)
+        how = Sampling(**sampling)
         source, edited = sample_batches(
-            model, trials, negative, cfg, latent_image, Sampling(**sampling), trajectory, rows_at_once
+            model, trials, negative, cfg, latent_image, how, trajectory, rows_at_once, teller(cls)
         )
         before, after = decode(vae, source), decode(vae, edited)
         found, title = findings(groups, before, after), both_prompts(edit)
         # Measured are all pictures of the batch, shown is the first.
         sheet = study_sheet(before[0], after[:: len(before)], [group.label for group in groups], title)
-        return io.NodeOutput(table(found), to_tensor([study_chart(found, title)]), to_tensor([sheet]))
+        chart, sheet = to_tensor([study_chart(found, title)]), to_tensor([sheet])
+        return io.NodeOutput(table(found), chart, sheet, ui=shown(chart, sheet))

@@ -21,6 +21,7 @@ class AttentionLocalBlend(io.ComfyNode):
                 "stays as in the source."
             ),
             search_aliases=["local edit", "blend mask"],
+            advanced=("subtract_words",),
             inputs=[
                 P2PEdit.Input("edit", tooltip="The edit to limit."),
                 io.String.Input(
@@ -42,7 +43,10 @@ class AttentionLocalBlend(io.ComfyNode):
                     "start", DEFAULT.start, "Before this fraction of the steps, the whole picture may change."
                 ),
                 io.String.Input(
-                    "subtract_words", default="", optional=True, tooltip="Words whose places are taken out of the area."
+                    "subtract_words",
+                    default="",
+                    optional=True,
+                    tooltip="Words whose places are taken out of the area.",
                 ),
                 io.Mask.Input("mask", optional=True, tooltip="Limits the change to this mask, whatever the words say."),
             ],

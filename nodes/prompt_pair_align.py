@@ -62,6 +62,7 @@ class PromptPairAlign(io.ComfyNode):
                 ),
             ],
             hidden=[io.Hidden.unique_id],
+            has_intermediate_output=True,  # what it tells its view is part of a run that takes the node from the cache
         )
 
     @classmethod

@@ -21,6 +21,7 @@ class P2PRealPicture(io.ComfyNode):
                 "from it only by what the prompts differ in."
             ),
             search_aliases=["photo", "inversion", "image to image", "flowedit"],
+            advanced=("noise", "release"),
             inputs=[
                 P2PEdit.Input("edit", tooltip="The edit. Its source prompt says what the picture is; it may be empty."),
                 fraction_input(

@@ -18,6 +18,7 @@ class AttentionReweight(io.ComfyNode):
                 "other words stay. The scales of several such nodes in a row multiply."
             ),
             search_aliases=["token weight", "attention weight"],
+            advanced=("start", "end"),
             inputs=[
                 P2PEdit.Input("edit", tooltip="The edit whose words to reweight."),
                 io.String.Input(

@@ -24,6 +24,7 @@ class P2PSampler(io.ComfyNode):
                 "KSampler gives for its prompt and seed. The input model is not changed."
             ),
             search_aliases=["ksampler", "cross attention control"],
+            advanced=("trajectory",),
             inputs=[
                 *guider_inputs(),
                 latent_input(),
@@ -100,6 +101,7 @@ class P2PGuider(io.ComfyNode):
                 "[source, edits...]."
             ),
             search_aliases=["custom sampler"],
+            advanced=("latent_holds",),
             inputs=[
                 *guider_inputs(),
                 cfg_input(),

@@ -10,6 +10,8 @@ from ..p2p_core.trials.sweep import NOTHING, PARAMETERS, grid, read_axis
 from .checks import checked
 from .decode import decode
 from .inputs import batch_inputs, ksampler_inputs, trial_inputs
+from .note import teller
+from .report import shown
 from .schema import schema
 
 
@@ -24,6 +26,7 @@ class P2PSweep(io.ComfyNode):
                 "the quickest way to find how long to use the source's attention, or how strong to make a word."
             ),
             search_aliases=["xy plot", "grid", "parameter search"],
+            advanced=("x_words", "y_words", "trajectory", "rows_at_once"),
             inputs=[
                 *trial_inputs(),
                 *ksampler_inputs(),
@@ -75,6 +78,8 @@ class P2PSweep(io.ComfyNode):
                     tooltip="The pictures of the grid, row by row from the left.",
                 ),
             ],
+            hidden=[io.Hidden.unique_id],
+            is_output_node=True,
         )
 
     @classmethod
@@ -100,10 +105,12 @@ class P2PSweep(io.ComfyNode):
         x = read_axis("x", x_parameter, x_values, x_words)
         y = read_axis("y", y_parameter, y_values, y_words)
         edit = edit.on(architecture_of(model))
+        how, variants = Sampling(**sampling), grid(edit, x, y)
         source, edited = sample_batches(
-            model, grid(edit, x, y), negative, cfg, latent_image, Sampling(**sampling), trajectory, rows_at_once
+            model, variants, negative, cfg, latent_image, how, trajectory, rows_at_once, teller(cls)
         )
         before, after = decode(vae, source), decode(vae, edited)
         batch, title = len(source), both_prompts(edit)
         sheets = [sweep_sheet(before[b], after[b::batch], x.captions(), y.captions(), title) for b in range(batch)]
-        return io.NodeOutput(to_tensor(sheets), {"samples": source}, {"samples": edited})
+        pictures = to_tensor(sheets)
+        return io.NodeOutput(pictures, {"samples": source}, {"samples": edited}, ui=shown(pictures))

@@ -22,7 +22,8 @@ once, an *evaluation* one pass of all rows through the model, a *call* one layer
 pictures of one prompt. A *companion* has the source's
 prompt on an edit's latent. A *recording* is a source that was sampled before.
 
-Round the engine, each folder with what it is for in its docstring: spelling, trials, show, hosts, command, demo. A
-folder imports from the engine, and from those to its left; `hosts/comfy` alone imports ComfyUI, `hosts/diffusers` and
-`demo` alone diffusers, `show` and `command` alone (beside `demo`) Pillow. tests/unit/test_house.py holds us to it.
+Round the engine, each folder with what it is for in its docstring: spelling, trials, demo, show, hosts, command,
+pairs. A folder imports from the engine, and from those to its left; `hosts/comfy` alone imports ComfyUI,
+`hosts/diffusers` and `demo` alone diffusers, `show`, `command` and `pairs` alone (beside `demo`) Pillow, `pairs` alone
+pyarrow and Ray. tests/unit/test_house.py holds us to it.
 """

@@ -2,12 +2,38 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .layers import Layer, blend_level
+from .layers import Layer, blend_level, blocks
 from .schedule import JOINT, InjectSchedule
 from .tokens import Around, Prompt
+
+# Of a model with so many blocks of each name, and in them a second attention of the picture alone or not, the five
+# whose maps tell things apart best (Shin et al. 2025).
+_BLEND_BLOCKS = {
+    ("SD 3.x", (24,), False): ("joint", 4, 5, 7, 8, 9),
+    ("SD 3.x", (24,), True): ("joint", 5, 7, 8, 9, 10),
+    ("SD 3.x", (38,), False): ("joint", 16, 18, 20, 21, 24),
+    ("Flux.1", (19, 38), False): ("double", 11, 12, 14, 17, 18),
+}
+
+
+def joint_blend_blocks(name: str, layers: Sequence[Layer], second: bool = False) -> tuple[str, ...]:
+    """The names of the blocks whose maps make a transformer's blend masks: the best known, else the middle third.
+
+    Args:
+        name: what people call the model.
+        second: whether its blocks have another attention of the picture alone.
+    """
+    found = blocks(layers)
+    depths = tuple(Counter(name.split(":")[0] for name in found).values())
+    if (name, depths, second) in _BLEND_BLOCKS:
+        block, *numbers = _BLEND_BLOCKS[name, depths, second]
+        return tuple(f"{block}:{number}" for number in numbers)
+    third = len(found) // 3
+    return tuple(found)[third : len(found) - third]
 
 
 @dataclass(frozen=True)

@@ -138,14 +138,7 @@ class Run:
             attend: the host's attention; previous: what another patch makes of it. The edit is
                 added to that as the difference it makes to plain attention.
         """
-        self.called = True
-        taken = cache(lambda evaluation: self.recorded.source(call, evaluation))
-        pairs = [pair for evaluation in call.evaluations for pair in self._pairs(call, evaluation, taken)]
-        for evaluation in call.evaluations:
-            self._record(call, evaluation, attend, taken)
-            if self._keeper is not None:
-                self._keeper.keep(call.of_rows(self.rows.of(self.rows.source, evaluation.base)), evaluation)
-        self.edited |= bool(pairs)
+        pairs = self.pairs(call, attend)
         if previous is None:
             return edited_attention(call, pairs, attend)
         out = call.attend(previous)
@@ -155,6 +148,19 @@ class Run:
             for pair in pairs:
                 out[pair.edit] += difference[pair.edit]
         return out
+
+    def pairs(self, call: Call, attend: Attend) -> list[Pair]:
+        """What this step's edit does in a layer's attention, for `edited_attention`; the maps that it asks for are
+        kept on the way. Of runs that share a call, each has evaluations of its own in it."""
+        self.called = True
+        taken = cache(lambda evaluation: self.recorded.source(call, evaluation))
+        pairs = [pair for evaluation in call.evaluations for pair in self._pairs(call, evaluation, taken)]
+        for evaluation in call.evaluations:
+            self._record(call, evaluation, attend, taken)
+            if self._keeper is not None:
+                self._keeper.keep(call.of_rows(self.rows.of(self.rows.source, evaluation.base)), evaluation)
+        self.edited |= bool(pairs)
+        return pairs
 
     @property
     def has_rules(self) -> bool:

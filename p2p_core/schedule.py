@@ -15,7 +15,8 @@ SELF_LAYERS = {"all": 0, "half": 1, "quarter": 2}
 SELF_MODES = ("map", "key_value", "output", "layout", "auto")
 AUTO_ON_UNETS = "map"
 AUTO_ON_JOINT = "layout"
-"""What `auto` is where text and image share one softmax."""
+"""What `auto` is where text and image share one softmax. The whole map, its words aligned, does the same there to two
+edits in a hundred and a fifth of a dB (48 edits by the demo's transformer), and costs a second call."""
 
 
 FEW_STEPS = 30
@@ -162,9 +163,14 @@ class InjectSchedule:
         return replace(self, self_layers="all")
 
 
-JOINT = InjectSchedule(Window(0.0, 0.0, "cross"), Window(0.0, 0.2, "self"))
-"""Of edits without a schedule where text and image share one softmax: the layout in the first fifth of the steps and
-nothing of the words (Shin et al. 2025)."""
+JOINT = InjectSchedule(Window(0.0, 0.0, "cross"), Window(0.0, 0.4, "self"))
+"""Of edits without a schedule where text and image share one softmax: the layout, and nothing of the words.
+
+Shin et al. 2025 have a window of 0.2, on SD 3 and Flux.1. On 48 edits by the demo's transformer 0.4 has as many seen or
+more (94 % and 92 %), and is 1.0 dB nearer to the source; 0.6 is 1.6 dB nearer still, but swapped colours begin to be
+missed; at 0.8 so is a fifth of all. No larger model has been measured, and those settle a picture's layout in
+fewer of their steps, so the default is the nearer of the two to theirs.
+"""
 
 
 def parse_word_windows(text: str) -> tuple[WordWindow, ...]:

@@ -4,19 +4,10 @@
  * What is built has the sampler's own model, negative, latent and settings, and its prompt twice: the second one is
  * to be changed. Nothing that was there before is touched, and all of it is one step of undo.
  */
-import {
-  addNode,
-  heightOf,
-  isSeedPassed,
-  lastRunWith,
-  pointTo,
-  recordChange,
-  selectedNodes,
-  setInput,
-  tell,
-} from "./host.js";
+import { addNode, heightOf, isSeedPassed, pointTo, recordChange, selectedNodes, setInput, tell } from "./host.js";
 import { CannotEdit, decoderBehind, give, giveEncoder, promptBehind, share } from "./given.js";
 import { say } from "./language.js";
+import { lastRunWith } from "./runs.js";
 import { inputOf, isConnected, originOf, slotOf } from "./upstream.js";
 
 const ID = "prompt-to-prompt.edit-this-prompt";

@@ -1,6 +1,7 @@
 /** What reaches a node: values of inputs, edits and their words; through reroutes, bypassed nodes and subgraphs. */
-import { allGraphs, nodeIn, reportsOf, unseenOrigin, widgetOf } from "./host.js";
+import { allGraphs, nodeIn, widgetOf } from "./host.js";
 import { wordsOf } from "./prompts.js";
+import { reportsOf, unseenOrigin } from "./runs.js";
 
 const NEVER = 2; // LiteGraph's node modes
 const BYPASS = 4;

@@ -42,8 +42,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run(options: argparse.Namespace) -> None:
     from ..hosts.diffusers.loading import generator, sampled_by
+    from ..hosts.diffusers.networks import network_of
     from ..hosts.diffusers.pipeline import align, prompt_to_prompt
-    from ..hosts.diffusers.unet import architecture_of
 
     photograph = options.image and opened(options.image)
     pipe = load(options)
@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> None:
     width, height = size_for(photograph, side) if photograph else (side, side)
     options.width, options.height = options.width or width, options.height or height
     if options.report:
-        architecture, _ = architecture_of(pipe)
+        architecture = network_of(pipe).architecture
         size = (side // architecture.pixels for side in (options.height, options.width))
         print(model_report(architecture, options.model.name if options.model else "The demo model", *size))
     if not options.source_prompt:

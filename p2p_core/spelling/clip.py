@@ -53,28 +53,37 @@ def spell(pieces: Iterable[Piece], texts: Mapping[int, str] | None = None) -> li
 
 
 def _spelled(spellings: Sequence[str], text: str | None) -> list[tuple[int, int, str]]:
-    """For each token of a segment its word and its part of one, both counted from 0, and its text.
-
-    A token may begin in one word and end in the next: it is of the first. A word in which none begins is not counted.
-    """
-    raw = [_raw(spelling) for spelling in spellings]
+    """For each token of a segment its word and its part of one, both counted from 0, and its text."""
+    raw = [raw_bytes(spelling) for spelling in spellings]
     whole = b"".join(raw)
     words = _written(text) if text is not None else []
     if not "".join(words).encode().startswith(whole):  # of which the encoder may have cut the end
         words = [word.decode(errors="replace") for word in _runs(raw, spellings)]
         if "".join(words).encode() != whole:  # pieces of letters, which no text has
             return _as_tokenized(raw, spellings)
-    joined = "".join(words)
+    return placed(raw, words, [spelling.endswith(END) for spelling in spellings])
+
+
+def placed(raw: Sequence[bytes], words: Sequence[str], ends: Sequence[bool]) -> list[tuple[int, int, str]]:
+    """For each token its word and its part of one, both counted from 0, and its text.
+
+    A token may begin in one word and end in the next: it is of the first. A word in which none begins is not counted.
+
+    Args:
+        raw: the tokens' bytes, without blanks, from the beginning of the words'.
+        ends: whether a part that can be named by itself ends after a token.
+    """
+    joined, whole = "".join(words), b"".join(raw)
     letter_at = dict(zip(accumulate((len(c.encode()) for c in joined), initial=0), joined))
     word_starts = list(accumulate((len(word.encode()) for word in words), initial=0))
     starts = list(accumulate(map(len, raw), initial=0))[:-1]
-    of_word = [bisect_right(word_starts, start) - 1 for start in starts]
+    of_word = [min(bisect_right(word_starts, start), len(words)) - 1 for start in starts]
 
     heads = []  # where a part begins
     for i, start in enumerate(starts):
         new_word = i == 0 or of_word[i] != of_word[i - 1]
         syllable = start in letter_at and is_syllable(letter_at[start])
-        heads.append(new_word or spellings[i - 1].endswith(END) or syllable)
+        heads.append(new_word or ends[i - 1] or syllable)
     begins = [word_starts[w] if i == 0 or w != of_word[i - 1] else s for i, (w, s) in enumerate(zip(of_word, starts))]
     begins[0] = 0
     numbers = {word: number for number, word in enumerate(dict.fromkeys(of_word))}
@@ -120,7 +129,8 @@ def _as_tokenized(raw: Sequence[bytes], spellings: Sequence[str]) -> list[tuple[
     return [(word, word, token.decode(errors="replace")) for word, token in zip(ends, raw)]
 
 
-def _raw(spelling: str) -> bytes:
+def raw_bytes(spelling: str) -> bytes:
+    """The bytes that an entry of a byte-level vocabulary stands for."""
     table = _bytes_by_letter()
     return b"".join(table.get(c, c.encode()) for c in spelling.removesuffix(END))
 

@@ -49,7 +49,7 @@ class Finding:
 
 
 def group_layers(layers: Sequence[Layer], by: str, height: int, width: int) -> list[Group]:
-    """The model's blocks with attention one by one, by resolution, or by part of the UNet."""
+    """The model's blocks with attention one by one, by resolution, or by part of the model."""
     found: dict[str, list[BlockRange]] = {}
     for name, (layer, *_) in blocks(layers).items():
         label = {"block": name, "resolution": grid_name(layer, height, width), "part": layer.block}[by]

@@ -51,7 +51,7 @@ class Canvas:
 
     def own_errors(self) -> list[str]:
         """Errors, and uses of what is deprecated, in this pack's files; the front end has a few of its own."""
-        return [error for error in self.errors if "prompt-to-prompt" in error]
+        return [error for error in self.errors if "/prompt-to-prompt/" in error]
 
     def open(self) -> Canvas:
         settings = {**SETTINGS, "Comfy.VueNodes.Enabled": self.rendering == "nodes2"}

@@ -99,7 +99,7 @@ def test_words_get_windows_and_lose_them(canvas):
     canvas.show(NODE)
     canvas.set(NODE, "word_windows", "dog: 0.1-0.3\nsomething odd")
     view = canvas.view(NODE)
-    choice = view.locator("select")
+    choice = view.locator(".p2p-word-choice")
     assert "blue" in choice.inner_text()
     assert "dog" not in choice.inner_text()
     choice.select_option("blue")
@@ -166,3 +166,23 @@ def test_connected_numbers_are_shown_and_left_alone(canvas):
     canvas.record()
     canvas.frames()
     assert bar(view, "cross") == pytest.approx((0, 0.6))
+
+
+def test_a_kind_of_edit_sets_both_windows_in_one_step_of_undo(canvas):
+    canvas.build(ALONE)
+    canvas.show("1")
+    view = canvas.view("1")
+    preset = view.locator(".p2p-preset")
+    assert preset.input_value() == "word swap"  # the defaults are its windows
+    preset.select_option("another place")
+    canvas.frames()
+    assert [canvas.value("1", name) for name in ("cross_start", "cross_end", "self_start", "self_end")] == [
+        0,
+        0.8,
+        0,
+        0,
+    ]
+    canvas.set("1", "self_end", 0.33)
+    assert preset.input_value() == ""
+    canvas.undo()
+    assert [canvas.value("1", name) for name in ("cross_end", "self_end")] == [0.8, 0.4]

@@ -188,7 +188,7 @@ def test_prompts_that_only_a_run_knows(canvas):
     links = [*EVERYTHING_LINKS, ("text", "STRING", "align", "edit_prompt")]
     canvas.build({**EVERYTHING, "text": text}, links)
     picker, blend = canvas.view(ID["reweight"]), canvas.view(ID["blend"])
-    windows = canvas.view(ID["schedule"]).locator("select")
+    windows = canvas.view(ID["schedule"]).locator(".p2p-word-choice")
     assert "queue once to see its words" in picker.inner_text()
     assert windows.inner_text() == "no words yet: queue once"
     assert words(blend, '[data-input="source_words"]')["cat"]

@@ -6,6 +6,7 @@ import copy
 import json
 
 import pytest
+from browsers import SCREENSHOTS
 from canvas import FIND_VIEW, WORKFLOWS, Canvas
 from workflows import EVERYTHING, EVERYTHING_LINKS, ID
 
@@ -47,6 +48,26 @@ def test_example_opens_and_is_saved_as_it_was(canvas, name):
     queued = canvas.prompt()
     canvas.load(saved)
     assert canvas.prompt() == queued
+
+
+@pytest.mark.parametrize("name", ["real_picture", "painted_mask"])
+def test_a_picture_of_ones_own_is_edited_on_the_canvas(canvas, name):
+    canvas.load(name)
+    canvas.set(canvas.node("P2PSampler"), "steps", 8)
+    canvas.run()
+    compared = canvas.node("P2PCompare")
+    canvas.show(compared)
+    view = canvas.view(compared)
+    sizes = []
+    for picture in ("source", "edit"):
+        view.locator(f".p2p-of-{picture}").evaluate("(img) => img.decode()")
+        sizes.append(view.locator(f".p2p-of-{picture}").evaluate("(img) => img.naturalWidth"))
+    assert sizes == [{"real_picture": 128, "painted_mask": 256}[name]] * 2
+    folder = SCREENSHOTS / f"{canvas.front_end}-{canvas.rendering}-dark"
+    folder.mkdir(parents=True, exist_ok=True)
+    canvas.page.screenshot(path=folder / f"{name}.png")
+    canvas.show(*(str(node["id"]) for node in canvas.saved()["nodes"]), scale=0.4)
+    canvas.page.screenshot(path=folder / f"{name}-all.png")
 
 
 def test_saved_values_are_the_inputs_alone(canvas):

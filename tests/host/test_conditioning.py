@@ -92,6 +92,14 @@ def test_a_negative_area_leaves_the_edit_where_it_is(shared):
     assert_same(latents[:1], plain(edit.source.encoding, negative=negative))
 
 
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_negative_that_changes_over_time_or_place_is_the_same_for_source_and_edit(change):
+    edit, negative = edit_of().schedule(NOTHING), CHANGES[change](NEGATIVE)
+    latents, _ = run_of(edit, negative=negative)
+    assert_same(latents[:1], plain(edit.source.encoding, negative=negative))
+    assert_same(latents[1:], plain(edit.variants[0].prompt.encoding, negative=negative))
+
+
 def test_words_that_only_have_an_area_make_no_blend_mask():
     edit = edit_of().local_blend("cat", "dog", start=0.0)
     source, edited = both(edit, lambda c: nodes.ConditioningSetArea().append(c, 64, 128, 64, 0, 1.0)[0])

@@ -59,6 +59,19 @@ class Seen:
         return {}
 
 
+class Texts:
+    """Hands out texts one by one: each node behind it runs once for each."""
+
+    FUNCTION, RETURN_TYPES, OUTPUT_IS_LIST, CATEGORY = "run", ("STRING",), (True,), "test"
+
+    @classmethod
+    def INPUT_TYPES(cls):  # noqa: N802
+        return {"required": {}}
+
+    def run(self):
+        return (["a dog on a car", "a fox on a car", "an owl on a bus"],)
+
+
 class Listener:
     client_id, last_node_id, node_id = None, None, None
 
@@ -71,7 +84,7 @@ class Listener:
 
 @pytest.fixture
 def run(monkeypatch):
-    for node in (*NODES, PreviewAny, Turn, Seen):
+    for node in (*NODES, PreviewAny, Turn, Seen, Texts):
         name = node.GET_SCHEMA().node_id if node in NODES else node.__name__
         monkeypatch.setitem(nodes.NODE_CLASS_MAPPINGS, name, node)
     monkeypatch.setattr(Seen, "maps", ())
@@ -98,6 +111,23 @@ def test_maps_that_are_looked_at_inside_of_a_loop_are_there_in_each_turn(run, tu
     loop = {"class_type": "Turn", "inputs": {"turns": turns, "look_inside": True}}
     run({"1": loop, "2": {"class_type": "PreviewAny", "inputs": {"source": ["1", 1]}}}, ["2"])
     assert len(Seen.maps) == turns and None not in Seen.maps
+
+
+def test_edits_of_a_list_of_texts_each_have_their_own_maps(run):
+    pair = {"clip": ["1", 1], "source_prompt": "a cat on a car", "edit_prompt": ["2", 0], "mode": "auto"}
+    how = {"seed": 1, "steps": 1, "cfg": 1.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
+    links = {"model": ["1", 0], "edit": ["3", 0], "negative": ["4", 0], "latent_image": ["5", 0]}
+    graph = {
+        "1": {"class_type": "P2PDemoModel", "inputs": {}},
+        "2": {"class_type": "Texts", "inputs": {}},
+        "3": {"class_type": "PromptPairAlign", "inputs": pair},
+        "4": {"class_type": "CLIPTextEncode", "inputs": {"clip": ["1", 1], "text": ""}},
+        "5": {"class_type": "EmptyLatentImage", "inputs": {"width": 64, "height": 64, "batch_size": 1}},
+        "6": {"class_type": "P2PSampler", "inputs": {**links, **how}},
+        "7": {"class_type": "Seen", "inputs": {"maps": ["6", MAPS_OUTPUT]}},
+    }
+    run(graph, ["7"])
+    assert [maps.variants[0].prompt.text for maps in Seen.maps] == Texts().run()[0]
 
 
 def prompt_with(expanded: dict, original: dict | None = None) -> DynamicPrompt:

@@ -12,6 +12,7 @@ import comfy.sample
 import comfy.samplers
 import pytest
 import torch
+from comfy.patcher_extension import WrappersMP
 from prompt_to_prompt.p2p_core.demo.transformer import load_transformer
 from prompt_to_prompt.p2p_core.edit import Edit
 from prompt_to_prompt.p2p_core.errors import EditError
@@ -56,11 +57,11 @@ def test_layers_have_the_model_s_own_names(model):
     assert [group.label for group in group_layers(architecture.layers, "block", 64, 64)] == BLOCKS[model]
 
 
-def loaded(config):
+def loaded(config, device: str = "cpu"):
     """A ModelPatcher of such a model, with whatever weights."""
     config.set_inference_dtype(torch.float32, None)
-    cpu = torch.device("cpu")
-    return comfy.model_patcher.ModelPatcher(config.get_model({}, device="cpu"), load_device=cpu, offload_device=cpu)
+    where, network = torch.device(device), config.get_model({}, device=device)
+    return comfy.model_patcher.ModelPatcher(network, load_device=where, offload_device=where)
 
 
 @pytest.mark.parametrize(("second", "blocks"), [(False, (4, 5, 7, 8, 9)), (True, (5, 7, 8, 9, 10))])
@@ -88,6 +89,28 @@ def test_sd3_is_known_from_its_weights():
     assert architecture.name == "SD 3.x"
     assert [layer.name for layer in architecture.layers] == ["joint:0", "joint:1"]
     assert (architecture.context_width, architecture.pooled_width) == (4096, 2048)
+
+
+@pytest.mark.parametrize(("guidance", "config"), [(True, "Flux"), (False, "FluxSchnell")])
+def test_flux_is_known_from_its_weights(guidance, config):
+    """At its own width: ComfyUI before 0.9 gives every Flux 24 heads of 128. So nothing of it is allocated."""
+    weights = {
+        "img_in.weight": (3072, 64),
+        "txt_in.weight": (3072, 4096),
+        "vector_in.in_layer.weight": (3072, 768),
+        "double_blocks.0.img_attn.norm.key_norm.scale": (128,),
+        "double_blocks.1.img_attn.norm.key_norm.scale": (128,),
+        "single_blocks.0.norm.key_norm.scale": (128,),
+    }
+    weights |= {"guidance_in.in_layer.weight": (3072, 256)} if guidance else {}
+    weights = {name: torch.zeros(shape, device="meta") for name, shape in weights.items()}
+    known = comfy.model_detection.model_config_from_unet(weights, "")
+    assert type(known).__name__ == config
+    architecture = architecture_of(loaded(known, "meta"))
+    assert architecture.name == "Flux.1"
+    assert [layer.name for layer in architecture.layers] == ["double:0", "double:1", "single:0"]
+    assert {(layer.heads, layer.head_dim, layer.level) for layer in architecture.layers} == {(24, 128, 1)}
+    assert (architecture.context_width, architecture.pooled_width) == (4096, 768)
 
 
 # --- which calls are left alone ---
@@ -150,15 +173,27 @@ def test_a_call_is_the_same_however_a_model_writes_it(by_name, split, split_outp
     torch.testing.assert_close(made, expected.transpose(1, 2).flatten(2))
 
 
+def test_a_run_in_which_every_call_was_left_alone_says_why():
+    """As with a node that gives the network more words than the model was asked with."""
+    how = settings("flux")
+    model = how["model"].clone()
+
+    def with_more_words(executor, x, timestep, context, *more, **options):
+        return executor(x, timestep, torch.cat([context, context[:, :3]], 1), *more, **options)
+
+    model.add_wrapper(WrappersMP.DIFFUSION_MODEL, with_more_words)
+    with pytest.raises(
+        EditError,
+        match=r"^model: none of its attention could be edited: it has \d+ queries .* 10 pos[^;]*\. Take out nodes",
+    ):
+        run(joint_edit("flux"), **{**how, "model": model})
+
+
 # --- bad input ---
 
 
 class Unheard(comfy.model_base.Flux):
     """A transformer without a row."""
-
-
-class PixArtTau(comfy.model_base.Flux):
-    """One of a kind that can't be reached."""
 
 
 class NunchakuFlux(torch.nn.Module):
@@ -174,10 +209,14 @@ def as_class(kind) -> object:
 
 
 def test_models_that_can_t_be_edited_are_refused_by_name():
-    with pytest.raises(EditError, match=r"^model: Unheard .*SD 3.x and Flux.1.*joint_models.py"):
+    with pytest.raises(EditError, match=r"^model: Unheard .*SD 3.x, Flux.1.*joint_models.py.*tests/README.md"):
         architecture_of(as_class(Unheard))
-    with pytest.raises(EditError, match=r"^model: PixArtTau computes its attention where no node can reach it"):
-        architecture_of(as_class(PixArtTau))
+    for name in ("PixArtSigma", "HunyuanDiT1", "ErnieImage"):
+        with pytest.raises(EditError, match=rf"^model: {name} computes its attention where no node can reach it"):
+            architecture_of(as_class(type(name, (comfy.model_base.Flux,), {})))
+    for name in ("QwenImage21", "HunyuanImage21", "ChromaRadiance", "WAN21_Vace"):
+        with pytest.raises(EditError, match=rf"^model: {name} .*no transformer that prompt-to-prompt knows"):
+            architecture_of(as_class(type(name, (comfy.model_base.Flux,), {})))
     model = small_joint_model("flux").clone()
     model.add_object_patch("diffusion_model", NunchakuFlux())
     with pytest.raises(EditError, match=r"^model: this Flux.1 is run by NunchakuFlux.*own loaders"):

@@ -111,9 +111,9 @@ def test_words_and_pads_are_aligned_in_each_stream(sd3):
 def test_encoders_of_other_models_are_refused(flux):
     class Other(Clip):
         def tokenize(self, text, **how):
-            return {"t5xxl": [[(0, 1.0, 0)]]}
+            return {"hydit_clip": [[(0, 1.0, 0)]], "mt5xl": [[(0, 1.0, 0)]]}
 
-    with pytest.raises(EditError, match=r"^clip: this is a text encoder of t5xxl.*SD 3.x and Flux.1"):
+    with pytest.raises(EditError, match=r"^clip: this is a text encoder of hydit_clip, mt5xl.*SD 3.x, Flux.1"):
         encode(Other(FluxTokenizer, "t5xxl"), "a cat")
 
 

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
 from bootstrap import CHECKOUT
 
+DOCS = CHECKOUT / "web" / "docs"
 CONTRACT = Path(__file__).with_name("node_contract.json")
 NODES = list(json.loads(CONTRACT.read_text(encoding="utf-8"))) if CONTRACT.exists() else []
 # ComfyUI's own lists, which grow with it.
@@ -73,22 +75,48 @@ def test_everything_is_explained(listed, node):
     assert all(definition["output_tooltips"])
 
 
+def help_page(node: str, language: str) -> str:
+    """ComfyUI shows `<node>/<language>.md` where it is, and `<node>.md` to everybody else."""
+    page = DOCS / f"{node}.md" if language == "en" else DOCS / node / f"{language}.md"
+    return page.read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("node", NODES)
-def test_every_node_has_a_help_page(node):
-    page = CHECKOUT / "web" / "docs" / f"{node}.md"
-    text = page.read_text(encoding="utf-8")
+def test_no_text_is_drawn_anew_by_the_page(listed, node):
+    """{red|blue} in two texts of one edit would be drawn twice."""
+    inputs = {**listed[node]["input"].get("required", {}), **listed[node]["input"].get("optional", {})}
+    assert [name for name, spec in inputs.items() if len(spec) > 1 and spec[1].get("dynamicPrompts")] == []
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("node", NODES)
+def test_every_node_has_a_help_page(node, language):
+    text = help_page(node, language)
     assert text.startswith("# ")
     for part in text.split("](")[1:]:
         target = part.split(")")[0]
         if not target.startswith("http"):
-            assert (page.parent / target).exists(), target
+            assert (DOCS / target).exists(), target  # whatever the language, addresses are read from there
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("node", NODES)
+def test_every_input_is_on_the_help_page(listed, node, language):
+    text = help_page(node, language)
+    inputs = {**listed[node]["input"].get("required", {}), **listed[node]["input"].get("optional", {})}
+    assert [name for name in inputs if f"`{name}`" not in text] == []
 
 
 @pytest.mark.parametrize("node", NODES)
-def test_every_input_is_on_the_help_page(listed, node):
-    text = (CHECKOUT / "web" / "docs" / f"{node}.md").read_text(encoding="utf-8")
-    inputs = {**listed[node]["input"].get("required", {}), **listed[node]["input"].get("optional", {})}
-    assert [name for name in inputs if f"`{name}`" not in text] == []
+def test_both_languages_name_the_same_things(node):
+    """Inputs, choices, examples of what to type: what stands between backticks is the same in both, as are pictures."""
+    pages = [help_page(node, language) for language in ("en", "zh")]
+    quoted, pictures = ([set(re.findall(found, page)) for page in pages] for found in (r"`([^`]+)`", r"\]\(([^)]+)\)"))
+    # The Chinese page may say a batch's parts, or an example, in its own words.
+    assert {text for text in quoted[0] ^ quoted[1] if text.isascii() and not text.startswith("[")} == set()
+    assert pictures[0] == pictures[1]
+    assert pages[0].count("\n## ") == pages[1].count("\n## ")
+    assert pages[0].count("\n|") == pages[1].count("\n|")
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
@@ -119,3 +147,20 @@ def test_the_english_is_the_nodes_own(listed):
             assert texts[node]["inputs"][name]["tooltip"] == spec[1]["tooltip"], f"{node}.{name}"
         for number, tooltip in enumerate(definition["output_tooltips"]):
             assert texts[node]["outputs"][str(number)]["tooltip"] == tooltip, f"{node}, output {number}"
+
+
+def test_what_few_people_touch_is_folded_away(listed):
+    """In Nodes 2.0, and nowhere else: a workflow's JSON has every input as before."""
+    folded = {
+        node: {
+            name
+            for group in ("required", "optional")
+            for name, spec in definition["input"].get(group, {}).items()
+            if spec[1].get("advanced")
+        }
+        for node, definition in listed.items()
+    }
+    assert folded["AttentionInjectSchedule"] >= {"cross_start", "self_start", "ramp", "self_layers", "blocks"}
+    assert not folded["AttentionInjectSchedule"] & {"cross_end", "self_end", "word_windows"}
+    assert folded["P2PSampler"] == {"trajectory"}
+    assert not folded["PromptPairAlign"]

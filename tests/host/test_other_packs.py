@@ -1,7 +1,7 @@
 """Other people's packs, as they are, in one graph with an edit: what composes does all of its part, the rest says so.
 
 They are real packs at the commits of other_packs.py, all of them in one ComfyUI, which is how people have them.
-`make packs` fetches them and runs this file; with P2P_OTHER_PACKS=/a/folder/of/packs it runs with those.
+`make packs` fetches them and runs this file and the next; with P2P_OTHER_PACKS=/a/folder/of/packs it runs with those.
 """
 
 from __future__ import annotations
@@ -10,15 +10,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from prompt_to_prompt.p2p_core.errors import EditError
-from prompt_to_prompt.p2p_core.hosts.comfy import EditGuider, Sampling, sample
 from safetensors.torch import save_file
 
-from support.comfy_server import Server
-from support.graphs import EDIT, SOURCE, fails, latent
+from support.graphs import EDIT, SOURCE, latent
 from support.inside_comfyui import load_pack
-from support.other_packs import GIVEN, PRESENT, Canvas, of
-from support.small_models import NEGATIVE, edit_of, small_model
+from support.other_packs import GIVEN, PRESENT, Canvas, of, patch, server_beside_packs, tiles
+from support.sampling import NOTHING, assert_same, plain, run, sampling
+from support.small_models import edit_of, small_model
 
 STEPS = 8
 
@@ -27,9 +25,8 @@ pytestmark = pytest.mark.skipif(not PRESENT, reason="other packs aren't here: `m
 
 @pytest.fixture(scope="module")
 def server():
-    with Server(beside=[Path(GIVEN) / name for name in PRESENT]) as running:
+    with server_beside_packs() as running:
         write_ip_adapter(running.base)
-        running.known = running.object_info()
         yield running
 
 
@@ -60,16 +57,25 @@ def write_ip_adapter(base: Path) -> None:
     (base / "models" / "ipadapter").mkdir(parents=True)
     save_file(tensors, base / "models" / "ipadapter" / "made_up.safetensors")
     torch.save(5 * random(1, EMBEDDING), base / "input" / "picture.ipadpt")
+    torch.save(5 * random(2, EMBEDDING), base / "input" / "two.ipadpt")
     torch.save(torch.zeros(1, EMBEDDING), base / "input" / "nothing.ipadpt")
 
 
-def ip_adapter(graph: Canvas, model: list | None = None, **given) -> list:
+def ip_adapter(
+    graph: Canvas, model: list | None = None, picture="picture", node: str = "IPAdapterEmbeds", **given
+) -> list:
     embeds = {
         name: graph.add("IPAdapterLoadEmbeds", embeds=f"{file}.ipadpt")[0]
-        for name, file in (("pos_embed", "picture"), ("neg_embed", "nothing"))
+        for name, file in (("pos_embed", picture), ("neg_embed", "nothing"))
     }
     adapter = graph.add("IPAdapterModelLoader", ipadapter_file="made_up.safetensors")[0]
-    return graph.patch("IPAdapterEmbeds", model, ipadapter=adapter, **embeds, **given)
+    return graph.patch(node, model, ipadapter=adapter, **embeds, **given)
+
+
+def several_masks(graph: Canvas) -> list:
+    one, other = (graph.add("MaskToImage", mask=graph.mask(width))[0] for width in (64, 128))
+    both = graph.add("ImageBatch", image1=one, image2=other)[0]
+    return graph.add("ImageToMask", image=both, channel="red")[0]
 
 
 def nag(graph: Canvas, model: list | None = None) -> list:
@@ -80,15 +86,6 @@ def together(graph: Canvas) -> list:
     """What people stack: a picture as a prompt, two kinds of guidance, a shortcut."""
     guided = graph.patch("PerturbedAttention", nag(graph, ip_adapter(graph)))
     return graph.patch("ApplyFBCacheOnModel", guided, residual_diff_threshold=0.1)
-
-
-def tiles(**given):
-    sizes = {"tile_width": 96, "tile_height": 96, "tile_overlap": 32}
-    return lambda graph: graph.patch("TiledDiffusion", **{**sizes, **given})
-
-
-def patch(node: str, **given):
-    return lambda graph: graph.patch(node, **given)
 
 
 COMPOSE = [
@@ -117,11 +114,9 @@ COMPOSE = [
         spot=tiles(tile_batch_size=1, method="SpotDiffusion"),
     ),
     *of("ComfyUI-deepcache", plain=patch("DeepCache", cache_interval=3, cache_depth=2)),
-    *of("Comfy-WaveSpeed", first_block_cache=patch("ApplyFBCacheOnModel", residual_diff_threshold=0.2)),
     *of("ComfyUI-AutomaticCFG", plain=patch("Automatic CFG")),
     *of("ComfyUI-bleh", deep_shrink=patch("BlehDeepShrink"), HyperTile=patch("BlehHyperTile", tile_size=32)),
     *of("comfyui_jankhidiffusion", windows=patch("ApplyMSWMSAAttention", input_blocks="1", output_blocks="4,5")),
-    *of("Skimmed_CFG", plain=patch("Skimmed CFG")),
 ]
 
 
@@ -134,6 +129,56 @@ def test_a_pack_on_the_model_does_its_part_and_the_edit_too(server, case):
     without = graph.keep(graph.ksampler(graph.text(SOURCE), steps=STEPS)[0])
     assert apart(source, latent(server, server.run(graph.nodes), without)) > 1e-2, "the pack did nothing"
     assert apart(edited, source) > 1e-2
+
+
+@pytest.mark.parametrize("case", of("Comfy-WaveSpeed", first_block_cache="ApplyFBCacheOnModel"))
+def test_a_cache_skips_steps_for_source_and_edits_together(server, case):
+    """By how far all rows have moved: so which ones are skipped, and with it the source, may be others than alone."""
+    graph = Canvas(server)
+    cached = graph.patch(case, residual_diff_threshold=0.2)
+    kept = [
+        graph.keep(out)
+        for model in (cached, graph.model)
+        for out in graph.p2p(graph.align()[0], model, steps=STEPS)[:2]
+    ]
+    result = server.run(graph.nodes)
+    source, edited, plain_source, plain_edit = (latent(server, result, node) for node in kept)
+    assert apart(source, plain_source) > 1e-3 and apart(edited, plain_edit) > 1e-3, "the pack did nothing"
+    assert apart(edited, source) > 1e-2
+
+
+@pytest.mark.parametrize(
+    "case",
+    of(
+        "Skimmed_CFG",
+        by_signs=("Skimmed CFG", (7.0, False, False)),
+        over_all_rows=("Skimmed CFG - Difference CFG", (2.0, "linear_distance", 1.0)),
+    ),
+)
+def test_a_pack_s_rule_on_guidance_gives_each_prompt_what_it_gives_alone(case):
+    """In double precision: it decides by signs, which rounding turns. The second takes one norm of all rows."""
+    name, settings = case
+    node = load_pack(Path(GIVEN) / "Skimmed_CFG", "skimmed_cfg").NODE_CLASS_MAPPINGS[name]()
+    model = node.patch(small_model("sd1", torch.float64), *settings)[0]
+    edit, few = edit_of().schedule(NOTHING), {"sampled": sampling(steps=3)}
+    latents, _ = run(edit, model, **few)
+    for row, prompt in zip(latents, (edit.source, edit.variants[0].prompt)):
+        assert_same(row[None], plain(prompt.encoding, model, **few), 1e-9)
+        assert (row - plain(prompt.encoding, small_model("sd1", torch.float64), **few)).abs().max() > 1e-3
+
+
+OF_EACH_PICTURE = of(
+    "ComfyUI_IPAdapter_plus",
+    references=lambda graph: ip_adapter(graph, picture="two", node="IPAdapterEmbedsBatch"),
+    masks=lambda graph: ip_adapter(graph, attn_mask=several_masks(graph)),
+)
+
+
+@pytest.mark.parametrize("batch", [2, 3])
+@pytest.mark.parametrize("case", OF_EACH_PICTURE)
+def test_a_pack_s_own_for_each_picture_is_that_picture_s_in_source_and_edit(server, case, batch):
+    graph = Canvas(server, batch)
+    check(server, graph, case(graph))
 
 
 def check(server, graph: Canvas, model: list, prompts=None, **how) -> tuple[torch.Tensor, ...]:
@@ -154,7 +199,7 @@ def check(server, graph: Canvas, model: list, prompts=None, **how) -> tuple[torc
 
 
 def apart(a: torch.Tensor, b: torch.Tensor) -> float:
-    """Rounding makes about 1e-5 of it, and 5e-3 behind nodes that decide by signs."""
+    """Rounding makes about 1e-5 of it, and up to 5e-3 behind nodes that decide by it."""
     assert torch.isfinite(a).all()
     return float((a - b).abs().max() / b.abs().max())
 
@@ -240,59 +285,3 @@ def test_a_pack_s_sampler_with_our_guider(server, case):
     both, source = latent(server, result, ours), latent(server, result, theirs)
     assert apart(both[:1], source) < 1e-2
     assert apart(both[1:], source) > 1e-2
-
-
-# -- what can't work together -----------------------------------------------------------------------
-
-
-def couple(graph: Canvas) -> list:
-    regions = {"base_mask": graph.mask(128), "cond_1": graph.text("a fox"), "mask_1": graph.mask(64)}
-    return graph.patch("AttentionCouplePPM", base_cond=graph.text(SOURCE), **regions)
-
-
-REFUSED = [
-    *of("ComfyUI-ppm", couple=(couple, "regional-prompt")),
-    *of("ComfyUI-TiledDiffusion", tiles=(tiles(), "tile_batch_size")),
-    *of("comfyui_jankhidiffusion", windows=(patch("ApplyMSWMSAAttention", input_blocks="3"), "MSW-MSA")),
-    *of(
-        "ComfyUI-AutomaticCFG",
-        preset=(patch("Automatic CFG - Preset Loader", preset="Excellent_attention"), "Automatic CFG"),
-    ),
-]
-
-
-@pytest.mark.parametrize("case", REFUSED)
-def test_what_can_t_work_together_says_so(server, case):
-    on_model, mentioned = case
-    graph = Canvas(server)
-    model = on_model(graph)
-    graph.keep(graph.p2p(graph.align()[0], model, steps=STEPS)[1])
-    fails(server, graph, "P2PSampler", mentioned)
-
-
-@pytest.mark.parametrize("case", of("ComfyUI-AnimateDiff-Evolved", context="ADE_StandardStaticContextOptions"))
-def test_context_windows_over_the_rows_say_so(server, case):
-    graph = Canvas(server, batch=10)
-    model = graph.patch("ADE_UseEvolvedSampling", context_options=graph.place(case)[0])
-    graph.keep(graph.p2p(graph.align()[0], model, steps=2)[1])
-    fails(server, graph, "P2PSampler", "context windows")
-
-
-@pytest.mark.parametrize("case", of("comfyui-prompt-control", couple=" COUPLE MASK(0 0.5) a fox"))
-def test_an_attention_couple_within_the_prompts_says_so(server, case):
-    graph = Canvas(server)
-    source, edited = (graph.add("PCLazyTextEncode", clip=graph.clip, text=text + case)[0] for text in (SOURCE, EDIT))
-    graph.keep(graph.p2p(graph.align()[0], source=source, edited=edited, steps=STEPS)[1])
-    fails(server, graph, "P2PSampler", "attention couple")
-
-
-@pytest.mark.parametrize("case", of("attention-couple-ComfyUI", own_prompts="Attention couple"))
-def test_a_pack_that_puts_its_own_prompts_in_place_of_the_edit_s_says_so(case):
-    """It knows SD 1's blocks by number, so this is a model with all of them."""
-    node = load_pack(Path(GIVEN) / "attention-couple-ComfyUI", "attention_couple").NODE_CLASS_MAPPINGS[case]()
-    edit = edit_of()
-    regions = [[edit.source.encoding[0][0], {"mask": torch.ones(1, 128, 128), "mask_strength": 1.0}] for _ in range(2)]
-    model, _, _ = node.attention_couple(small_model("sd1_blocks"), regions, NEGATIVE, "Attention")
-    latents = {"samples": torch.zeros(1, 4, 16, 16)}
-    with pytest.raises(EditError, match="prompts of its own"):
-        sample(EditGuider(model, edit, NEGATIVE, 5.0), latents, Sampling(3, 2, "euler", "karras"))

@@ -17,7 +17,7 @@ from prompt_to_prompt.p2p_core.errors import EditError
 from prompt_to_prompt.p2p_core.hosts.comfy import EditGuider, attention_layers, sample
 from prompt_to_prompt.p2p_core.schedule import InjectSchedule
 
-from support.sampling import NOTHING, assert_same, latent, plain, run, sampling
+from support.sampling import NOTHING, applied, assert_same, latent, plain, run, sampling
 from support.small_models import NEGATIVE, edit_of, small_model
 
 
@@ -110,15 +110,10 @@ NODES = {
 }
 
 
-def apply(node, *settings):
-    """Some of the core's nodes have their method's name from before 2025."""
-    execute = node.execute if hasattr(node, "execute") else getattr(node(), node.FUNCTION)
-    return execute(small_model("sd1"), *settings)[0]
-
-
 @pytest.mark.parametrize("node", NODES)
 def test_nodes_of_the_core(node):
-    model = apply(*NODES[node])
+    node, *settings = NODES[node]
+    model = applied(node, small_model("sd1"), *settings)
     edit = edit_of()
     unedited = latents_of(model, edit.schedule(NOTHING))
     assert_same(unedited[:1], plain(edit.source.encoding, model))
@@ -130,14 +125,14 @@ def test_nodes_of_the_core(node):
 
 
 def test_hypertile_is_refused_by_name():
-    model = apply(HyperTile, 256, 2, 0, False)
+    model = applied(HyperTile, small_model("sd1"), 256, 2, 0, False)
     with pytest.raises(EditError, match="HyperTile"):
         latents_of(model, edit_of().schedule(InjectSchedule(self_layers="all")), size=64)
 
 
 def test_merged_tokens_are_refused_where_they_would_be_edited():
     """Each picture's are merged in its own way, so one's attention doesn't fit the other's places."""
-    model = apply(TomePatchModel, 0.5)
+    model = applied(TomePatchModel, small_model("sd1"), 0.5)
     with pytest.raises(EditError, match=r"TomePatchModel.*self_layers"):
         latents_of(model, edit_of().schedule(InjectSchedule(self_layers="all")))
     edit = edit_of()  # by default no layer of full resolution, and the others aren't merged

@@ -80,6 +80,51 @@ def test_three_parts_of_two_guiders_give_what_one_run_gives():
     assert_same(image["samples"], once)
 
 
+@pytest.mark.parametrize("noise_is_left", [True, False])
+def test_the_source_in_parts_is_what_ksampler_advanced_gives_in_parts(noise_is_left):
+    """With its start and end step, noise added in the first part alone, and left over or not."""
+    whole, edit = sigmas(), edit_of(SOURCE, *EDITED)
+    model, prompts = small_model("sd1"), (edit.source.encoding, NEGATIVE)
+    how = (STEPS, CFG, "euler", "karras", *prompts)
+    first = nodes.common_ksampler(
+        model, 3, *how, small(), start_step=0, last_step=3, force_full_denoise=not noise_is_left
+    )[0]
+    both = nodes.common_ksampler(model, 3, *how, first, disable_noise=noise_is_left, start_step=3, last_step=STEPS)[0]
+    guider, _ = guider_of(edit, sigmas=whole if noise_is_left else None)
+    steps = whole[:4].clone()
+    steps[-1] *= noise_is_left
+    image = sampled(guider, steps, small(), 3)[0]
+    assert_same(image["samples"][:1], first["samples"])
+    image = sampled(guider, whole[3:], image, None if noise_is_left else 3)[0]
+    assert_same(image["samples"][:1], both["samples"])
+
+
+def test_parts_of_one_step_each_give_what_one_run_gives():
+    whole, edit = sigmas(4), EDITS["windows that begin in the second part"]
+    once = sampled(guider_of(edit)[0], whole, small(), 3)[0]["samples"]
+    image, seed = small(), 3
+    for step in range(4):
+        image, seed = sampled(guider_of(edit, sigmas=whole)[0], whole[step : step + 2], image, seed)[0], None
+    assert_same(image["samples"], once)
+
+
+@pytest.mark.parametrize("levels", ["repeated", "without an end", "one step", "two at once"])
+def test_whatever_falls_is_sampled_as_it_is_without_an_edit(levels):
+    whole = sigmas()
+    steps = {
+        "repeated": torch.cat([whole[:3], whole[2:]]),
+        "without an end": whole[:-1],
+        "one step": whole[[0, -1]],
+        "two at once": whole[[0, 2, 4, 6]],
+    }[levels]
+    edit = edit_of(SOURCE, *EDITED)
+    guider, notes = guider_of(edit)
+    latents = sampled(guider, steps, small(), 3)[0]["samples"]
+    assert_same(latents[:1], nodes_run(edit.source.encoding, steps, small(), 3))
+    assert (latents[1:] - latents[:1]).abs().max() > 1e-3
+    assert len(notes) == (levels == "without an end"), notes
+
+
 def test_a_part_that_is_sampled_again_gives_the_same_again():
     whole, edit = sigmas(), EDITS["a blend whose mask is of all steps"]
     guider, _ = guider_of(edit, sigmas=whole)

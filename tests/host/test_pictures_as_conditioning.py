@@ -95,6 +95,32 @@ def test_controlnet_gets_each_row_s_own_hint(count, batch, chained):
     assert_rows_are_ordinary_runs(change, batch)
 
 
+@pytest.mark.parametrize(("count", "batch"), [(2, 2), (2, 4)])
+def test_masks_areas_and_hints_of_each_picture_together(count, batch):
+    masks = (pictures(count, 1, 64)[:, 0] > 0).float()
+    hints = torch.rand(count, 64, 64, 3, generator=torch.Generator().manual_seed(5))
+
+    def change(conditioning):
+        common = several(prompt("a photo of the sea").encoding, len(conditioning[0][0]))
+        controlled, _ = nodes.ControlNetApplyAdvanced().apply_controlnet(
+            conditioning, [], small_controlnet(), hints, 1.0, 0.0, 1.0
+        )
+        masked = nodes.ConditioningSetMask().append(controlled, masks, "default", 0.8)[0]
+        return masked + nodes.ConditioningSetArea().append(common, 32, 64, 32, 0, 1.0)[0] + common
+
+    assert_rows_are_ordinary_runs(change, batch, change_negative=lambda c: c)
+
+
+def test_a_mask_on_the_latents_of_each_picture_is_that_picture_s_in_every_edit():
+    masks = (pictures(2, 1, 64) > 0).float()
+    image = {**latent(2, 8, 8), "noise_mask": masks}
+    edit = edit_of("a cat on a car", *WORDS).schedule(NOTHING)
+    latents, _ = run(edit, image=image, sampled=sampling(steps=2))
+    for place, prompt_of in enumerate((edit.source, *(v.prompt for v in edit.variants))):
+        alone = plain(prompt_of.encoding, image=image, sampled=sampling(steps=2))
+        assert_same(latents[2 * place :][:2], alone)
+
+
 @pytest.mark.parametrize(("count", "batch"), [(2, 2), (2, 3), (3, 2)])
 def test_negatives_of_each_picture_stay_with_it(count, batch):
     negatives = torch.cat([prompt(words).encoding[0][0] for words in ("blurry", "dark", "drawn")[:count]])

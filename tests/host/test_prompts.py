@@ -120,6 +120,12 @@ WORDS = {
     "고양이가 차에": ["고양이가", "차에"],
     "🦊🐻 👨‍👩‍👧, 🇩🇪🇫🇷 👍🏽": ["🦊", "🐻", "👨‍👩‍👧", ",", "🇩🇪", "🇫🇷", "👍🏽"],
     "हिन्दी में बिल्ली": ["हिन्दी", "में", "बिल्ली"],
+    "the 2nd car of the 1990s, $5.00": ["the", "2nd", "car", "of", "the", "1990s", ",", "$5.00"],
+    "it's O'Brien’s state-of-the-art e-bike": ["it's", "o'brien’s", "state-of-the-art", "e-bike"],
+    "❤️ 1️⃣ 👩🏽‍🚀 🏳️‍🌈": ["❤️", "1️⃣", "👩🏽‍🚀", "🏳️‍🌈"],
+    "a 猫cat на 日本のcafé": ["a", "猫", "cat", "на", "日", "本", "の", "café"],
+    "ไทย cat": ["ไ", "ท", "ย", "cat"],
+    "a cat—a dog... f/1.8": ["a", "cat", "—", "a", "dog", "...", "f", "/", "1.8"],
 }
 
 
@@ -140,6 +146,13 @@ def test_a_word_is_what_a_person_calls_a_word(demo, text):
         ("猫が車に乗っている", "犬が車に乗っている", "猫", "犬"),
         ("고양이가 차에 앉아", "강아지가 차에 앉아", "고양이가", "강아지가"),
         ("a 🐱 on a car", "a 🐶 on a car", "🐱", "🐶"),
+        ("a 3.5 m boat", "a small m boat", "3.5", "small"),
+        ("1,000 cats", "two cats", "1,000", "two"),
+        ("O'Brien on a car", "a on a car", "O'Brien", "a#1"),
+        ("a state-of-the-art car", "a (red:1.2) car", "state-of-the-art", "red"),
+        ("the 2nd car", "the 👨‍👩‍👧 car", "2nd", "👨‍👩‍👧"),
+        ("кот на машине", "собака на машине", "кот", "собака"),
+        ("a 猫 on a car", "a cat on a car", "猫", "cat"),
     ],
 )
 @pytest.mark.parametrize("mode", ["replace", "auto"])
@@ -182,6 +195,8 @@ EMBEDDINGS = {
     "embedding:style, a cat": ["style", ",", "a", "cat"],
     "(embedding:style:1.2) embedding:none here": ["style", "here"],
     "a cat\nembedding:style": ["a", "cat", "style"],
+    "(a embedding:style cat:0.8), embedding:style:": ["a", "style", "cat", ","],
+    "embedding:STYLE, embedding:style(cat)": ["style", "cat"],
 }
 
 

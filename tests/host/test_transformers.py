@@ -17,6 +17,7 @@ from prompt_to_prompt.p2p_core.schedule import InjectSchedule, Window, parse_wor
 from support.joint_oracle import Seen, assert_literal
 from support.sampling import NOTHING, assert_same, plain, run
 from support.small_transformers import SMALL, edit_for, row_of, settings_for, small_transformer
+from tools import export_models
 
 ALWAYS = InjectSchedule(Window(0, 1, "cross"), Window(0, 1, "self"), self_layers="all")
 PARTLY = InjectSchedule(
@@ -118,7 +119,9 @@ def test_prompts_of_any_length_are_what_each_is_alone(name, double, contexts):
         for word in () if row_of(name).adapter else prompt.words:
             (here, *_), (there, *_) = (some.find(word.text + "#1")[0] for some in (prompt, laid_out))
             given = contexts[0][row, there - row_of(name).registers]
-            assert torch.equal(given.double(), prompt.encoding[0][0][0, here].double()), "words are where they should be"
+            assert torch.equal(given.double(), prompt.encoding[0][0][0, here].double()), (
+                "words are where they should be"
+            )
 
 
 @every
@@ -148,7 +151,7 @@ MUCH_LONGER = f"{LONGER} {' '.join(f'word{i}' for i in range(30))}"
 
 
 def test_prompts_of_different_multiples_of_32_tokens_are_what_each_is_alone(double):
-    """Z-Image's picture fills itself up as well, and then counts from the start of all: only whole ones can be moved."""
+    """Z-Image's picture fills itself up as well, and that counts from the start: only whole ones can be moved."""
     edit = edit_for("zimage", SOURCE, MUCH_LONGER).schedule(NOTHING)
     how = settings_for("zimage", size=(16, 8), dtype=double)
     latents, _ = run(edit, **how)
@@ -191,5 +194,11 @@ def test_pictures_that_a_model_can_t_be_edited_with_are_refused(name):
     source, edited = (
         [[c[0][0], {**c[0][1], **more}]] for c in (edit.source.encoding, edit.variants[0].prompt.encoding)
     )
-    with pytest.raises(EditError, match="^source and edited: they have reference pictures"):
+    with pytest.raises(EditError, match=r"^source and edited: they have reference pictures"):
         run(edit, source=source, edited=edited, **settings_for(name))
+
+
+def test_the_page_of_models_is_what_the_table_says():
+    assert export_models.PAGE.read_text(encoding="utf-8") == export_models.page(MODELS), (
+        "run tests/tools/export_models.py"
+    )

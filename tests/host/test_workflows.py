@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 
+import numpy
 import pytest
 from bootstrap import CHECKOUT, STABLE
 from PIL import Image
 
+from support.comfy_server import INPUTS
 from support.inside_comfyui import COMFYUI
 from tools.canvases import NEED_ANOTHER_MODEL
 from tools.export_api import API, NOTES, outdated
@@ -121,6 +123,23 @@ def test_the_second_queue_of_many_wordings_runs_the_editor_alone(server):
         again, steps = ran(server, workflow)
         assert "P2PEditRecorded" in again and not {"P2PRecordSource", "CLIPTextEncode", "P2PDemoModel"} & again
         assert steps == 3
+
+
+def test_outside_of_a_painted_mask_every_pixel_is_the_photographs(server):
+    workflow = api("painted_mask")
+    number = {node["class_type"]: number for number, node in workflow.items()}
+    workflow[number["P2PSampler"]]["inputs"]["steps"] = 3
+    workflow["whole"] = {
+        "class_type": "SaveImage",
+        "inputs": {"images": [number["ImageCompositeMasked"], 0], "filename_prefix": "whole"},
+    }
+    made = numpy.asarray(server.run(workflow).images["whole"][0].convert("RGB"))
+    with Image.open(INPUTS / workflow[number["LoadImage"]]["inputs"]["image"]) as photograph:
+        outside = numpy.asarray(photograph.getchannel("A")) == 255
+        given = numpy.asarray(photograph.convert("RGB"))
+    assert 0.5 < outside.mean() < 0.95
+    assert (made[outside] == given[outside]).all()
+    assert (made[~outside] != given[~outside]).any(1).mean() > 0.9
 
 
 @pytest.mark.parametrize("name", NEED_ANOTHER_MODEL)

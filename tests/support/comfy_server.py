@@ -21,6 +21,7 @@ import bootstrap
 from support.comfy_client import Client
 
 ENDS_WITH_PARENT = Path(__file__).with_name("ends_with_parent.py")
+INPUTS = bootstrap.CHECKOUT / "example_workflows" / "inputs"  # pictures that the examples load
 FOLDERS = ("output", "input", "temp", "user")  # ComfyUI has an argument for each
 START_TIMEOUT = 600  # seconds; the first start compiles a few thousand files, and the machine may be busy
 # The models here are small: a second thread gains little, and waiting for it on a busy machine costs a hundredfold.
@@ -138,6 +139,8 @@ class Server(Client):
             (self.base / name).mkdir()
         if self.pack:
             bootstrap.link_pack(self.base / "custom_nodes")
+            for picture in INPUTS.iterdir():
+                shutil.copy(picture, self.base / "input")
         for pack in self.beside:
             target = self.base / "custom_nodes" / pack.name
             if pack.is_dir():

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from support.comfy_server import Server
 from support.graphs import DemoGraph
 from tools.other_packs import PINNED
 
@@ -48,3 +50,22 @@ def default(kind, settings: dict | None = None):
     settings = settings or {}
     choices = kind if isinstance(kind, list) else settings.get("options", [])
     return settings.get("default", choices[0] if choices else None)
+
+
+@contextmanager
+def server_beside_packs():
+    """A ComfyUI with this pack and all others that are at hand; `known`: its nodes."""
+    with Server(beside=[Path(GIVEN) / name for name in PRESENT]) as running:
+        running.known = running.object_info()
+        yield running
+
+
+def tiles(**given):
+    """TiledDiffusion on a model."""
+    sizes = {"tile_width": 96, "tile_height": 96, "tile_overlap": 32}
+    return lambda graph: graph.patch("TiledDiffusion", **{**sizes, **given})
+
+
+def patch(node: str, **given):
+    """A node on a model."""
+    return lambda graph: graph.patch(node, **given)

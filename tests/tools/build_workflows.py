@@ -33,6 +33,8 @@ PAPER, INK, GREY = "#ffffff", "#16181d", "#5b6270"
 
 def thumbnail(rows: list[list[Image.Image]]) -> Image.Image:
     """Pictures side by side, a row for each node that saved them, as small as the template browser needs them."""
+    if all(len(pictures) == 1 and pictures[0].width <= pictures[0].height for pictures in rows):
+        rows = [[picture for pictures in rows for picture in pictures]]  # upright ones would be very high
     drawn = [_beside(pictures) for pictures in rows]
     height = sum(row.height for row in drawn)
     whole = Image.new("RGB", (WIDTH, max(height, LOWEST)), PAPER)

@@ -21,6 +21,7 @@ import bootstrap
 FOLDER = bootstrap.CHECKOUT / ".comfyui-packs"
 # Each as it was in the days of the pinned ComfyUI: later ones ask for a later ComfyUI.
 PINNED = {
+    "ComfyUI-Advanced-ControlNet": ("Kosinkadink", "2bde95a468ce5fd3959f646258606ae221fa1e17"),
     "ComfyUI-AnimateDiff-Evolved": ("Kosinkadink", "90fb1331201a4b29488089e4fbffc0d82cc6d0a9"),
     "ComfyUI-AutomaticCFG": ("Extraltodeus", "2e395317b65c05a97a0ef566c4a8c7969305dafa"),
     "ComfyUI-TiledDiffusion": ("shiimizu", "a155b1bac39147381aeaa52b9be42e545626a44f"),
@@ -67,7 +68,7 @@ def main(argv: list[str]) -> int:
         print(f"\n{error}", file=sys.stderr)
         return 1
     environment = {**os.environ, "COMFYUI_PATH": str(stable.comfyui), "P2P_OTHER_PACKS": str(folder)}
-    command = [str(python), "-m", "pytest", *(argv or ["host/test_other_packs.py"])]
+    command = [str(python), "-m", "pytest", *(argv or ["host/test_other_packs.py", "host/test_other_packs_refused.py"])]
     return subprocess.run(command, cwd=Path(__file__).resolve().parents[1], env=environment).returncode  # noqa: S603
 
 

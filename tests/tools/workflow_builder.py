@@ -37,6 +37,7 @@ EXTRA = {
     "AttentionLocalBlend": 130,
     "P2PAttentionMaps": 60,
     "P2PCompare": 420,
+    "LoadImage": 310,
     "PreviewImage": 310,
     "SaveImage": 290,
     "PreviewAny": 420,

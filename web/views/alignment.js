@@ -6,6 +6,7 @@
  */
 import { el, roving, show, svg } from "../draw.js";
 import { addView } from "../host.js";
+import { say } from "../language.js";
 import { isMark, previewOf } from "../prompts.js";
 import { inputOf, isConnected, runOf } from "../upstream.js";
 
@@ -38,7 +39,7 @@ export function addAlignmentView(node) {
     status.title = state.hint ?? "";
     scroller.setAttribute(
       "aria-label",
-      `${state.preview ? "Likely pairing of words" : "Alignment of tokens"}, source and edit`,
+      say(state.preview ? "Likely pairing of words, source and edit" : "Alignment of tokens, source and edit"),
     );
     element.classList.toggle("p2p-preview", Boolean(state.preview));
     if (!show(track, state, () => (drawn = chipsOf(state.alignment)).elements)) return;
@@ -54,11 +55,11 @@ export function addAlignmentView(node) {
 /** What there is to show: { alignment, preview, status, hint }. */
 function stateOf(node) {
   const run = runOf(node);
-  if (run) return { alignment: run, status: "Tokens as encoded" };
+  if (run) return { alignment: run, status: say("Tokens as encoded") };
   const [source, edit, mode] = ["source_prompt", "edit_prompt", "mode"].map((name) => inputOf(node, name));
   if (source === undefined || edit === undefined) {
-    const from = ["source_prompt", "edit_prompt"].filter((name) => isConnected(node, name)).join(" and ");
-    return { alignment: null, preview: true, status: `${from}: queue once to see the tokens` };
+    const inputs = ["source_prompt", "edit_prompt"].filter((name) => isConnected(node, name)).join(", ");
+    return { alignment: null, preview: true, status: say("{inputs}: queue once to see the tokens", { inputs }) };
   }
   const alignment = previewOf(source, edit.trim() ? edit : source, mode);
   return { alignment, preview: true, ...sayingOf(alignment, mode) };
@@ -66,11 +67,14 @@ function stateOf(node) {
 
 /** What the view says of a preview. */
 function sayingOf({ source, edit, links }, mode) {
-  if (!source.length && !edit.length) return { status: "Write two prompts to see how they pair" };
-  const hint = "Run the workflow to see the tokens that the text encoder makes.";
-  if (links) return { status: "Preview by words", hint };
+  if (!source.length && !edit.length) return { status: say("Write two prompts to see how they pair") };
+  const hint = say("Run the workflow to see the tokens that the text encoder makes.");
+  if (links) return { status: say("Preview by words"), hint };
   const [old, fresh] = [source, edit].map((tokens) => tokens.filter(({ text }) => !isMark(text)).length);
-  return { status: `${mode} needs as many words in both: here are ${old} and ${fresh}`, hint: "Use auto or refine." };
+  return {
+    status: say("{mode} needs as many words in both: here are {old} and {fresh}", { mode, old, fresh }),
+    hint: say("Use auto or refine."),
+  };
 }
 
 /** The chips of both rows and the ribbons, not yet placed. */
@@ -87,14 +91,14 @@ function chipOf(alignment, side, i) {
   const kind = kindOf(alignment, side, i);
   const text = token.kind === "text" ? token.text || "·" : token.kind;
   const partners = partnersOf(alignment, side, i);
-  const position = token.position === undefined ? "" : `, token ${token.position}`;
+  const position = token.position === undefined ? "" : `, ${say("token {number}", { number: token.position })}`;
   return el("span", {
     class: `p2p-chip p2p-token p2p-${kind} p2p-${token.kind}`,
     role: "img",
     "data-key": `${side} ${i}`,
     "data-kind": kind,
-    "aria-label": `${side}: ${text}${position}: ${kind}${partners ? `, ${partners}` : ""}`,
-    title: `${text}${position}\n${kind}: ${MEANING[kind]}${partners ? `\n${partners}` : ""}`,
+    "aria-label": `${say(side)}: ${text}${position}: ${say(kind)}${partners ? `, ${partners}` : ""}`,
+    title: `${text}${position}\n${say(kind)}: ${say(MEANING[kind])}${partners ? `\n${partners}` : ""}`,
     text,
   });
 }
@@ -124,14 +128,14 @@ function legendOf(rows) {
   const kinds = new Set(rows.flat().map((chip) => chip.dataset.kind));
   return Object.entries(MEANING)
     .filter(([kind]) => kinds.has(kind))
-    .map(([kind, meaning]) => el("span", { class: `p2p-${kind}`, title: `${kind}: ${meaning}`, text: kind }));
+    .map(([kind, meaning]) => el("span", { class: `p2p-${kind}`, title: `${say(kind)}: ${say(meaning)}`, text: say(kind) }));
 }
 
 function partnersOf(alignment, side, i) {
-  const [other, preposition] = side === "edit" ? ["source", "from"] : ["edit", "to"];
+  const [other, saying] = side === "edit" ? ["source", "from {words}"] : ["edit", "to {words}"];
   const partners = (alignment.links ?? []).filter((link) => link[side].includes(i)).flatMap((link) => link[other]);
   const texts = partners.map((j) => alignment[other][j]).filter((token) => token.kind === "text");
-  return texts.length ? `${preposition} ${texts.map((token) => token.text).join(" ")}` : "";
+  return texts.length ? say(saying, { words: texts.map((token) => token.text).join(" ") }) : "";
 }
 
 /** Lay chips out so that linked ones stand one below the other, and draw the ribbons between them. */

@@ -5,7 +5,9 @@
  * over the pictures; a click keeps it there.
  */
 import { el, heightOfRows, keyStep, labelled, LINE, onDrag, roving, show, toggle, wordList } from "../draw.js";
-import { addView, outputsOf, pictureUrl, refreshViews, reportsOf } from "../host.js";
+import { addView, refreshViews } from "../host.js";
+import { say } from "../language.js";
+import { outputsOf, pictureUrl, reportsOf } from "../runs.js";
 
 const STAGE = 240;
 const GAP = 4;
@@ -20,7 +22,7 @@ export function addCompareView(node) {
   const [head, stage, words] = [addHead, addStage, addWords].map((add) => add(looking, choose));
   const element = el(
     "div",
-    { class: "p2p-compare", role: "group", "aria-label": "Comparison of source and edit" },
+    { class: "p2p-compare", role: "group", "aria-label": say("Comparison of source and edit") },
     head.element,
     stage.element,
     words.element,
@@ -29,7 +31,7 @@ export function addCompareView(node) {
   const refresh = () => {
     const result = resultOf(node);
     element.classList.toggle("p2p-empty", !result);
-    stage.element.setAttribute("data-hint", result ? "" : "Run the workflow to compare source and edit");
+    stage.element.setAttribute("data-hint", result ? "" : say("Run the workflow to compare source and edit"));
     if (!result) return;
     looking.edit = Math.min(looking.edit, result.edits - 1);
     looking.image = Math.min(looking.image, result.batch - 1);
@@ -71,16 +73,16 @@ function rowsOf({ heat, prompts, difference }, edit) {
         text,
         changed: Boolean(changed),
         key: `${p} ${w}`,
-        title: `Where '${text}' is`,
+        title: say("Where '{word}' is", { word: text }),
       }))
       .filter((_, w) => heat.some((entry) => entry.prompt === p && entry.word === w));
   const more = difference.length
-    ? [{ text: "difference", changed: false, key: "difference", title: "Where source and edit differ" }]
+    ? [{ text: say("difference"), changed: false, key: "difference", title: say("Where source and edit differ") }]
     : [];
   return [
-    { name: "source", chips: chipsOf(0) },
-    { name: `edit${edit ? ` ${edit + 1}` : ""}`, chips: chipsOf(edit + 1) },
-    { name: "pictures", chips: more },
+    { name: say("source"), chips: chipsOf(0) },
+    { name: edit ? say("edit {number}", { number: edit + 1 }) : say("edit"), chips: chipsOf(edit + 1) },
+    { name: say("pictures"), chips: more },
   ].filter(({ chips }) => chips.length);
 }
 
@@ -89,23 +91,23 @@ function laidOver(result, key, { edit, image }) {
   if (!key) return null;
   if (key === "difference") {
     const file = result.difference[edit * result.batch + image];
-    return { file, alt: "Where source and edit differ" };
+    return { file, alt: say("Where source and edit differ") };
   }
   const [prompt, word] = key.split(" ").map(Number);
   const found = result.heat.find(
     (entry) => entry.prompt === prompt && entry.word === word && entry.image === image,
   );
-  return found && { file: found.file, alt: `Where '${result.prompts[prompt].words[word].text}' is` };
+  return found && { file: found.file, alt: say("Where '{word}' is", { word: result.prompts[prompt].words[word].text }) };
 }
 
 // -- parts: each an element and its refresh(result) -------------------------------------------------
 
 /** A tab for each edit, and a choice of the picture of a batch. */
 function addHead(looking, choose) {
-  const tabs = el("div", { class: "p2p-tabs", role: "tablist", "aria-label": "Edits" });
+  const tabs = el("div", { class: "p2p-tabs", role: "tablist", "aria-label": say("Edits") });
   const batch = el("select", {
     class: "p2p-select",
-    "aria-label": "Picture of the batch",
+    "aria-label": say("Picture of the batch"),
     onchange: () => choose({ image: Number(batch.value) }),
   });
   const element = el("div", { class: "p2p-compare-head" }, tabs, batch);
@@ -116,7 +118,7 @@ function addHead(looking, choose) {
       role: "tab",
       class: "p2p-chip p2p-tab",
       "data-key": `edit ${i}`,
-      text: `edit ${i + 1}`,
+      text: say("edit {number}", { number: i + 1 }),
       onclick: () => choose({ edit: i, kept: null }),
     });
 
@@ -126,7 +128,7 @@ function addHead(looking, choose) {
     [...tabs.children].forEach((tab, i) => tab.setAttribute("aria-selected", String(i === looking.edit)));
     roving(tabs);
     tabs.hidden = edits < 2;
-    const option = (i) => el("option", { value: i, text: `picture ${i + 1} of ${images}` });
+    const option = (i) => el("option", { value: i, text: say("picture {number} of {count}", { number: i + 1, count: images }) });
     show(batch, images, () => range(images).map(option));
     batch.value = looking.image;
     batch.hidden = images < 2;
@@ -143,14 +145,14 @@ function addStage(looking, choose) {
     class: "p2p-divider",
     role: "slider",
     tabindex: 0,
-    "aria-label": "Divider between source, on its left, and edit",
+    "aria-label": say("Divider between source, on its left, and edit"),
     "aria-valuemin": 0,
     "aria-valuemax": 100,
   });
   const side = (name, text) => el("span", { class: `p2p-side p2p-${name}`, text });
-  const sides = [side("left", "source"), side("right", "edit")];
+  const sides = [side("left", say("source")), side("right", say("edit"))];
   const frame = el("div", { class: "p2p-frame" }, source, edited, heat, divider, ...sides);
-  const element = el("div", { class: "p2p-stage", role: "tabpanel", "aria-label": "Source and edit" }, frame);
+  const element = el("div", { class: "p2p-stage", role: "tabpanel", "aria-label": say("Source and edit") }, frame);
   letSlide(frame, divider, looking, choose);
   // The frame has the picture's proportions, so that the slider's place is the picture's.
   source.addEventListener("load", () =>
@@ -159,12 +161,12 @@ function addStage(looking, choose) {
 
   const refresh = (result) => {
     const { edit, image, at, over, kept } = looking;
-    setPicture(source, result.source[image], "The source picture");
-    setPicture(edited, result.edited[edit * result.batch + image], `Edit ${edit + 1}`);
+    setPicture(source, result.source[image], say("The source picture"));
+    setPicture(edited, result.edited[edit * result.batch + image], say("edit {number}", { number: edit + 1 }));
     edited.style.clipPath = `inset(0 0 0 ${100 * at}%)`;
     divider.style.left = `${100 * at}%`;
     divider.setAttribute("aria-valuenow", Math.round(100 * at));
-    divider.setAttribute("aria-valuetext", `${Math.round(100 * at)} % source`);
+    divider.setAttribute("aria-valuetext", say("{percent} % source", { percent: Math.round(100 * at) }));
     const laid = laidOver(result, over ?? kept, looking);
     heat.hidden = !laid;
     if (laid) setPicture(heat, laid.file, laid.alt);
@@ -203,7 +205,7 @@ function addWords(looking, choose) {
     return chip;
   };
   const rowOf = ({ name, chips }) =>
-    labelled(name, wordList({ "aria-label": `${name}: show where it is` }, ...chips.map(chipOf)));
+    labelled(name, wordList({ "aria-label": say("{words}: show where it is", { words: name }) }, ...chips.map(chipOf)));
 
   const refresh = (result) => {
     const rows = rowsOf(result, looking.edit);

@@ -6,6 +6,7 @@
  */
 import { el, keyStep, label, onDrag, show, svg } from "../draw.js";
 import { addView, recordChange, refreshViews } from "../host.js";
+import { say } from "../language.js";
 import { namesOf } from "../prompts.js";
 import { inputOf, isConnected, promptsOf, stepsAfter } from "../upstream.js";
 import {
@@ -15,9 +16,12 @@ import {
   isWrong,
   moved,
   number,
+  PRESETS,
+  presetOf,
   rampAt,
   removeWordWindow,
   windowsOf,
+  writePreset,
   writeWindow,
 } from "../windows.js";
 
@@ -44,18 +48,23 @@ class ScheduleEditor {
     this.readout = el("div", { class: "p2p-status", "aria-hidden": "true" }); // the handles say it themselves
     this.list = el("div", { class: "p2p-rows" });
     this.axis = el("div", { class: "p2p-axis", "aria-hidden": "true" });
+    this.preset = el("select", {
+      class: "p2p-select p2p-preset",
+      "aria-label": say("Windows for a kind of edit"),
+      onchange: () => this.choosePreset(),
+    });
     this.choice = el("select", {
-      class: "p2p-select",
-      "aria-label": "Add a window for a word",
+      class: "p2p-select p2p-word-choice",
+      "aria-label": say("Add a window for a word"),
       onchange: () => this.addWord(),
     });
     this.element = el(
       "div",
-      { class: "p2p-schedule", role: "group", "aria-label": "Injection schedule" },
+      { class: "p2p-schedule", role: "group", "aria-label": say("Injection schedule") },
       this.readout,
       this.list,
       this.axis,
-      this.choice,
+      el("div", { class: "p2p-choices" }, this.preset, this.choice),
     );
   }
 
@@ -71,8 +80,28 @@ class ScheduleEditor {
     });
     windows.forEach((window, i) => this.rows[i].draw(window, ramp, this.steps));
     drawAxis(this.axis, this.steps);
+    this.drawPresets(windows);
     this.drawChoice(windows);
     this.say(windows.find((window) => window.key === this.held));
+  }
+
+  drawPresets([cross, self]) {
+    const locked = cross.locked.whole || self.locked.whole;
+    show(this.preset, [locked], () => [
+      el("option", { value: "", text: say("windows for ...") }),
+      ...Object.entries(PRESETS).map(([name, [crossEnd, selfEnd]]) =>
+        el("option", { value: name, text: `${say(name)}: ${crossEnd}, ${selfEnd}` }),
+      ),
+    ]);
+    this.preset.value = presetOf(this.node);
+    this.preset.disabled = locked;
+  }
+
+  choosePreset() {
+    if (!this.preset.value) return;
+    writePreset(this.node, this.preset.value);
+    recordChange();
+    refreshViews();
   }
 
   drawChoice(windows) {
@@ -80,9 +109,9 @@ class ScheduleEditor {
     const known = prompts?.edits.filter(Boolean) ?? [];
     const taken = new Set(windows.map((window) => window.label));
     const words = [...namesOf(known).keys()].filter((word) => !taken.has(word));
-    const why = !prompts ? "no words: connect an edit" : known.length ? "no more words" : "no words yet: queue once";
+    const why = say(!prompts ? "no words: connect an edit" : known.length ? "no more words" : "no words yet: queue once");
     show(this.choice, [words, why], () => [
-      el("option", { value: "", text: words.length ? "+ a word's own window" : why }),
+      el("option", { value: "", text: words.length ? say("+ a word's own window") : why }),
       ...words.map((word) => el("option", { value: word, text: word })),
     ]);
     this.choice.value = "";
@@ -109,7 +138,8 @@ class ScheduleEditor {
   }
 
   say(window) {
-    const nothing = `The source's attention over the ${this.steps ? `${this.steps} steps` : "steps"}`;
+    const { steps } = this;
+    const nothing = say(steps ? "The source's attention over the {steps} steps" : "The source's attention over the steps", { steps });
     const ends = window && `${number(window.start)} – ${number(window.end)}`;
     this.readout.textContent =
       window && !window.error ? `${window.label} ${ends}${inSteps(window, this.steps)}` : nothing;
@@ -123,7 +153,7 @@ class WrongRow {
       "div",
       { class: "p2p-row p2p-error", role: "alert" },
       el("span", { class: "p2p-label", text: "!" }),
-      el("span", { text: `'${label}' is not of the form 'dog: 0.0-0.3'` }),
+      el("span", { text: say("'{line}' is not of the form 'dog: 0.0-0.3'", { line: label }) }),
     );
   }
 
@@ -141,9 +171,9 @@ class Row {
     const box = { viewBox: "0 0 100 100", preserveAspectRatio: "none", "aria-hidden": "true" };
     const drawing = svg("svg", { class: "p2p-ramp", ...box }, this.shape);
     this.handles = {
-      whole: handleOf(window, "whole", "whole window"),
-      start: handleOf(window, "start", "start"),
-      end: handleOf(window, "end", "end"),
+      whole: handleOf(window, "whole", say("whole window")),
+      start: handleOf(window, "start", say("start")),
+      end: handleOf(window, "end", say("end")),
     };
     this.bar = el("div", { class: "p2p-bar" }, drawing, ...Object.values(this.handles));
     this.lane = el("div", { class: "p2p-lane" }, this.bar);
@@ -215,8 +245,8 @@ class Row {
     this.bar.style.width = `${100 * Math.max(end - start, 0)}%`;
     this.shape.setAttribute("d", rampPath(ramp, strength));
     for (const [part, value] of Object.entries({ start, end, whole: start })) {
-      const text = part === "whole" ? `${number(start)} to ${number(end)}` : number(value);
-      const said = wrong ? `${text}, start after end` : `${text}${inSteps(window, steps)}`;
+      const text = part === "whole" ? say("{start} to {end}", { start: number(start), end: number(end) }) : number(value);
+      const said = wrong ? say("{text}, start after end", { text }) : `${text}${inSteps(window, steps)}`;
       this.handles[part].setAttribute("aria-valuenow", number(value));
       this.handles[part].setAttribute("aria-valuetext", said);
     }
@@ -233,7 +263,7 @@ function handleOf({ key, label, locked }, part, name) {
     "aria-valuemin": 0,
     "aria-valuemax": 1,
     "aria-disabled": locked[part] ? "true" : null,
-    title: locked[part] ? "Set by a connected input" : null,
+    title: locked[part] ? say("Set by a connected input") : null,
   });
 }
 
@@ -241,8 +271,8 @@ function removeButton(name, onclick) {
   return el("button", {
     type: "button",
     class: "p2p-remove",
-    "aria-label": `Remove the window of ${name}`,
-    title: "Remove this window",
+    "aria-label": say("Remove the window of {name}", { name }),
+    title: say("Remove this window"),
     text: "×",
     onclick,
   });
@@ -265,6 +295,6 @@ function drawAxis(axis, steps) {
       { class: "p2p-lane" },
       ...[...marks].map((mark) => el("span", { style: place(mark), text: mark })),
     );
-    return [el("span", { class: "p2p-label", text: steps ? "step" : "part" }), lane, el("span")];
+    return [el("span", { class: "p2p-label", text: say(steps ? "step" : "part") }), lane, el("span")];
   });
 }

@@ -5,6 +5,7 @@
  */
 import { el, heightOfRows, labelled, LINE, roving, show, toggle, wordList } from "../draw.js";
 import { addView, recordChange, refreshViews, setInput } from "../host.js";
+import { say } from "../language.js";
 import { coverOf, isTokenNumber, namesOf, splitPhrases } from "../prompts.js";
 import { inputOf, isConnected, promptsOf } from "../upstream.js";
 
@@ -14,10 +15,10 @@ const NO_EDIT = "connect an edit to pick its words; if a node does so by itself,
 /** @param rows [{ input, label, from }]: an input of words, and whose words: source, edits or both. */
 export function addWordPicker(node, rows, { slider } = {}) {
   const lists = rows.map(({ input, label }) =>
-    wordList({ "aria-label": `${input}: choose words`, "data-input": input, "data-label": label }),
+    wordList({ "aria-label": say("{input}: choose words", { input }), "data-input": input, "data-label": label }),
   );
   const weight = slider && weightSlider(node, slider);
-  const parts = rows.map(({ label }, i) => labelled(label, lists[i]));
+  const parts = rows.map(({ label }, i) => labelled(say(label), lists[i]));
   const element = el("div", { class: "p2p-picker" }, ...parts, weight?.element);
 
   const refresh = () => {
@@ -39,7 +40,7 @@ function offerOf(node, { input, from }) {
   const prompts = promptsOf(node);
   const { source, edits = [] } = prompts ?? {};
   const known = { source: [source], edits, both: [source, ...edits] }[from].filter(Boolean);
-  const why = prompts ? "queue once to see its words" : NO_EDIT;
+  const why = say(prompts ? "queue once to see its words" : NO_EDIT);
   const phrases = splitPhrases(String(inputOf(node, input) ?? ""));
   const names = namesOf(known);
   const covers = phrases.map((phrase) => coverOf(phrase, known, names));
@@ -64,7 +65,7 @@ function drawWords(node, row, list) {
       toggle(name, {
         pressed: offer.chosen.includes(name),
         disabled: locked,
-        title: locked ? `${row.input} is set by a connected input` : null,
+        title: locked ? say("{input} is set by a connected input", { input: row.input }) : null,
         onclick: () => flip(node, row, name),
       }),
     );
@@ -79,8 +80,8 @@ function strayChip(node, row, phrase, locked) {
   const chip = toggle(phrase, {
     pressed: true,
     disabled: locked,
-    label: isNumber ? `token ${phrase}` : `${phrase}, not in the prompt`,
-    title: isNumber ? "A token by its number. Click to remove." : "Not a word of the prompt. Click to remove.",
+    label: say(isNumber ? "token {number}" : "{words}, not in the prompt", { number: phrase, words: phrase }),
+    title: say(isNumber ? "A token by its number. Click to remove." : "Not a word of the prompt. Click to remove."),
     onclick: () => drop(node, row, phrase),
   });
   chip.classList.toggle("p2p-missing", !isNumber);
@@ -110,7 +111,7 @@ function write(node, { input }, phrases) {
 
 /** A slider for a number input. The input goes farther than the slider, and stays where it is if it does. */
 function weightSlider(node, { input, min, max, step, neutral, label }) {
-  const range = el("input", { type: "range", class: "p2p-range", min, max, step, "aria-label": label, list: null });
+  const range = el("input", { type: "range", class: "p2p-range", min, max, step, "aria-label": say(label), list: null });
   const value = el("output", { class: "p2p-value" });
   range.addEventListener("input", () => {
     setInput(node, input, Number(range.value));
@@ -122,8 +123,8 @@ function weightSlider(node, { input, min, max, step, neutral, label }) {
     recordChange();
     refreshViews();
   });
-  range.title = `Double-click for ${neutral}`;
-  const element = labelled(label, range, value);
+  range.title = say("Double-click for {value}", { value: neutral });
+  const element = labelled(say(label), range, value);
   const part = (x) => (100 * (Math.min(Math.max(x, min), max) - min)) / (max - min);
   const refresh = () => {
     const now = inputOf(node, input);

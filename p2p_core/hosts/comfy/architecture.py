@@ -8,7 +8,7 @@ from .joint import Joint
 from .joint_models import MODELS, NEVER_ASK
 from .unet import Unet
 
-SUPPORTED = "SD 1.x, SD 2.x, SDXL and models with their UNet, SD 3.x and Flux.1"
+SUPPORTED = f"SD 1.x, SD 2.x, SDXL and models with their UNet, {', '.join(row.name for row in MODELS)}"
 BLOCK_NAMES = ("input", "middle", "output", *dict.fromkeys(block for row in MODELS for block, _ in row.blocks))
 """The blocks of all supported models; which of them a model has is known once it is there."""
 
@@ -32,8 +32,8 @@ def architecture_of(model) -> Unet | Joint:
     raise EditError(
         "model",
         f"{name} has no UNet cross-attention, and is no transformer that prompt-to-prompt knows.",
-        f"Use {SUPPORTED}. Another transformer needs a row in p2p_core/hosts/comfy/joint_models.py: its "
-        "classes, the order of text and image, and its blocks.",
+        f"Use {SUPPORTED}. Another transformer needs a row in p2p_core/hosts/comfy/joint_models.py: its classes, its "
+        "blocks, the order of text and image, and where prompts can be filled up; tests/README.md says how.",
     )
 
 

@@ -222,7 +222,7 @@ def _holds(conditioning: Conditioning, own: Conditioning, row: int) -> bool:
 
 def _is(embeddings: torch.Tensor, text: torch.Tensor) -> bool:
     """Whether [tokens, width] are a prompt's encoding [n, width]: as it came, tiled, or with zeros around it."""
-    text, repeats = text.to(embeddings), embeddings.shape[0] // text.shape[0]
+    text, repeats = text.to(embeddings), embeddings.shape[0] // max(text.shape[0], 1)
     if torch.equal(embeddings, text.repeat(repeats, 1)):
         return True
     (a, b), (start, stop) = written(embeddings), written(text)

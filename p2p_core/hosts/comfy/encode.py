@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,14 +12,15 @@ import torch
 
 from ...errors import EditError
 from ...spelling import clip as clip_spelling
-from ...spelling import sentencepiece
 from ...spelling.clip import Piece
-from ...tokens import Kind, Prompt, Stream, Token
+from ...tokens import Prompt, Stream
 from .architecture import SUPPORTED
 from .conditioning import Conditioning, pad, stack, tile
+from .joint_prompts import packed
+from .readers import SPELLINGS, laid_out, read, token_id, tokenizer_of
 
 _CLIP_NAMES = ("l", "g", "h")
-_T5 = "t5xxl"
+_T5, _LLAMA, _ADAPTED = "t5xxl", "llama", "qwen3_06b"
 
 
 def encode(clip, text: str, input: str = "clip") -> Prompt:
@@ -41,15 +41,15 @@ def encode(clip, text: str, input: str = "clip") -> Prompt:
             "clip", f"this is a text encoder of {', '.join(encoders)}.", f"Prompt-to-prompt works with {SUPPORTED}."
         )
     plain = {key: [[pair[:2] for pair in chunk] for chunk in chunks] for key, chunks in encoders.items()}
+    encoding = clip.encode_from_tokens_scheduled(plain)
     streams = []
     if clips := [name for name in names if name in _CLIP_NAMES]:
         streams.append(_of_clip(clip, {name: encoders[name] for name in clips}, text, input))
-    if _T5 in names:
-        tokenizer = getattr(clip.tokenizer, _T5)
-        heard, chunks = _hear(tokenizer, text), encoders[_T5]
-        spelled = sentencepiece.spell(_pieces(chunks, tokenizer, heard))
-        streams.append(Stream(_tokens(chunks, spelled, ("end",)), len(chunks[0])))
-    return Prompt(text, tuple(streams), clip.encode_from_tokens_scheduled(plain))
+    for name in names[len(clips) :]:
+        embeddings = _hear(tokenizer_of(clip, name), text).embeddings if name == _T5 else {}
+        kept = encoding[0][0].shape[1] if len(names) == 1 and encoding and "t5xxl_ids" not in encoding[0][1] else None
+        streams.append(read(clip, name, encoders[name], embeddings, kept))
+    return Prompt(text, tuple(streams), encoding)
 
 
 def encodings(prompts: Sequence[Prompt]) -> Conditioning:
@@ -60,20 +60,29 @@ def encodings(prompts: Sequence[Prompt]) -> Conditioning:
     """
     lengths_read = {tuple(stream.chunk for stream in prompt.streams) for prompt in prompts}
     by_clip_alone = len(lengths_read) == 1 and all(len(prompt.streams) == 1 for prompt in prompts)
-    return stack([prompt.encoding for prompt in prompts], lengthen=tile if by_clip_alone else pad)
+    made = [prompt.encoding for prompt in prompts]
+    made = [packed(encoding) for encoding in made] if len(made) > 1 else made
+    return stack(made, lengthen=tile if by_clip_alone else pad)
 
 
 def _in_context(clip, encoders: dict[str, list]) -> list[str]:
     """The encoders whose positions the model attends to, in their order; those of CLIP share theirs.
 
-    SD 3 has those of CLIP, both in one, and then those of T5, and any of the three may be missing; Flux has T5's.
+    SD 3 has those of CLIP, both in one, and then those of T5, and any of the three may be missing; Flux has T5's;
+    HiDream T5's and then Llama's twice; Anima T5's, for which Qwen's are looked at.
     """
     clips, others = [name for name in encoders if name in _CLIP_NAMES], set(encoders) - set(_CLIP_NAMES)
+    if not others <= {*SPELLINGS, _ADAPTED} or len(others) > 2:
+        return []
+    if others == {_T5, _ADAPTED}:
+        return [_T5]
+    if others == {_T5, _LLAMA}:
+        return [_T5, _LLAMA, _LLAMA]
     if others == {_T5} and clips:
         parts = clip.cond_stage_model
         clips = [name for name in clips if "g" in clips and getattr(parts, f"clip_{name}", None) is not None]
         others = others if getattr(parts, _T5, None) is not None else set()
-    elif others:
+    elif others and (clips or len(others) > 1):
         return []
     return [*clips, *others]
 
@@ -92,7 +101,7 @@ def _of_clip(clip, encoders: dict[str, list[list[tuple]]], text: str, input: str
         _check_same_places(_text_of(encoders[other]), _text_of(encoders[name]), _unshared(encoders, heard), input)
     chunks, tokenizer = encoders[name], tokenizers[name]
     spelled = clip_spelling.spell(_pieces(chunks, tokenizer, heard[name]), heard[name].texts)
-    return Stream(_tokens(chunks, spelled, ("start", "end")), len(chunks[0]))
+    return Stream(laid_out(chunks, spelled, ("start", "end")), len(chunks[0]))
 
 
 @dataclass
@@ -175,26 +184,10 @@ def _pieces(chunks: list[list[tuple]], tokenizer, heard: _Heard) -> list[Piece]:
     """The text's tokens with their spelling, segment and, for the vectors of an embedding, its name."""
     return [
         Piece(
-            _token_id(token),
+            token_id(token),
             None if isinstance(token, torch.Tensor) else tokenizer.inv_vocab[token],
             segment,
             heard.embeddings.get(segment, "embedding"),
         )
         for token, segment in _text_of(chunks)
     ]
-
-
-def _tokens(chunks: list[list[tuple]], spelled: list[Token], specials: tuple[Kind, ...]) -> tuple[Token, ...]:
-    """ComfyUI's chunks of (token, weight, segment) as tokens; `specials` are those that each has before its padding."""
-    spelled, tokens = iter(spelled), []
-    for chunk in chunks:
-        special = iter(specials)
-        for token, _, segment in chunk:
-            tokens.append(next(spelled) if segment else Token(_token_id(token), next(special, "pad")))
-    return tuple(tokens)
-
-
-def _token_id(token: Any) -> int | str:
-    if isinstance(token, torch.Tensor):
-        return hashlib.sha1(token.detach().float().cpu().numpy().tobytes(), usedforsecurity=False).hexdigest()
-    return int(token)

@@ -256,9 +256,7 @@ class EditGuider(comfy.samplers.CFGGuider):
     ) -> list[torch.Tensor | None]:
         """Predictions [rows, ...], after guidance and unconditional ones, as the run's rules have them.
 
-        Args:
-            cond: what guidance was made of beside `uncond`.
-            more: by how much the source's guidance scale is above the edits'.
+        `more`: by how much the source's guidance scale is above the edits'.
         """
         if more:
             denoised = with_guided_source(denoised, cond, uncond, run.rows, more)

@@ -12,16 +12,17 @@ from typing import Any
 import torch
 from comfy.patcher_extension import WrappersMP
 
-from ...architecture import Architecture
+from ...architecture import Architecture, joint_blend_blocks
 from ...attention import Call
 from ...errors import EditError
 from ...layers import Layer, halved
 from ...rows import Evaluation
 from ...tokens import Around, Prompt, Token
 from .conditioning import Conditioning, misfit, pad, stack, written
-from .joint_calls import Asked, Forward, attends_to, four_dimensional, is_of_text, reason
-from .joint_models import FILLING, IMAGE, MODELS, REFERENCES, TEXT, JointModel
+from .joint_calls import Asked, Forward, attends_to, four_dimensional, hiding, is_of_text, reason
+from .joint_models import MODELS
 from .joint_prompts import LEARNED, PACKED, adapted, alone, around, filled, laid_out, packed, tokens_of
+from .joint_row import FILLING, IMAGE, REFERENCES, TEXT, JointModel, second_attention
 from .session import Session
 
 OVERRIDE = "optimized_attention_override"
@@ -81,7 +82,7 @@ class Joint(Architecture):
             layers,
             pixels=getattr(model.model.latent_format, "spacial_downscale_ratio", 8),
             prompt_length=row.prompt_length,
-            blend_blocks=_blend_blocks(row, layers, [len(blocks) for _, blocks in lists], network),
+            blend_blocks=joint_blend_blocks(row.name, layers, second_attention(network)),
             row=row,
             context_width=_width(network, row.context),
             pooled_width=_width(network, row.pooled),
@@ -161,14 +162,6 @@ class Joint(Architecture):
         return [laid_out(self.row, embeddings, list(lengths), self.multiple) for embeddings in prompts]
 
 
-def _blend_blocks(row: JointModel, layers: Sequence[Layer], depths: list[int], network) -> tuple[str, ...]:
-    second = any(getattr(getattr(block, "x_block", None), "x_block_self_attn", False) for block in network.modules())
-    known = (blend.blocks for blend in row.blends if (blend.depths, blend.second) == (tuple(depths), second))
-    names = list(dict.fromkeys(layer.name for layer in layers))
-    third = len(names) // 3
-    return next(known, tuple(names[third : len(names) - third]))
-
-
 def _width(network, name: str) -> int | None:
     """What a layer takes, by its name; None where there is none or it takes anything."""
     return getattr(dict(network.named_modules()).get(name), "in_features", None)
@@ -212,6 +205,8 @@ class JointAttention:
         def attend(*args, **kwargs):
             return func(*args, **kwargs) if self.previous is None else self.previous(func, *args, **kwargs)
 
+        kernel = self.previous or func
+        attend.__name__ = getattr(kernel, "__name__", type(kernel).__name__)
         options = kwargs.get("transformer_options") or {}
         forward, asked = options.get(FORWARD), Asked.of(args, kwargs)
         why = reason(asked, forward)
@@ -225,7 +220,7 @@ class JointAttention:
                 forward.alone += 1
                 if forward.hidden is not None:
                     q, k, v = map(asked.joined, (asked.q, asked.k, asked.v))
-                    mask = _hiding(four_dimensional(asked.mask, q), q, forward.hidden, slice(None), asked.keys)
+                    mask = hiding(four_dimensional(asked.mask, q), q, forward.hidden, slice(None), asked.keys)
                     return asked.returned(asked.attend(attend)(q, k, v, mask))
         return attend(*args, **kwargs)
 
@@ -256,8 +251,8 @@ class JointAttention:
             side = 2**level * joint.pixels
             raise EditError(
                 "source and edited",
-                f"their prompts have different multiples of {joint.multiple} tokens, and the picture, {image} places of "
-                f"{side} x {side} pixels, is no multiple of {joint.multiple}: {row.name} can't sample such together.",
+                f"their prompts have different multiples of {joint.multiple} tokens, and the picture's {image} places "
+                f"of {side} x {side} pixels are none: {row.name} can't sample such together.",
                 f"Make the prompts more alike in length, or choose a size such as {32 * side} x {32 * side}.",
             )
         return Forward(
@@ -307,15 +302,5 @@ class JointAttention:
         q, k, v = map(asked.joined, (asked.q, asked.k, asked.v))
         mask = four_dimensional(asked.mask, q)
         if TEXT in attends and forward.hidden is not None:
-            mask = _hiding(mask, q, forward.hidden, text or slice(None), asked.keys)
+            mask = hiding(mask, q, forward.hidden, text or slice(None), asked.keys)
         return Call(q, k, v, layer, forward.evaluations, forward.size, mask, image, text)
-
-
-def _hiding(
-    mask: torch.Tensor | None, q: torch.Tensor, hidden: torch.Tensor, text: slice, keys: int
-) -> torch.Tensor:
-    """A mask with four axes, or none, that also hides some of the text's keys."""
-    least = -torch.finfo(q.dtype).max
-    hides = q.new_zeros(len(q), 1, 1, keys)
-    hides[..., text] = hides[..., text].masked_fill(hidden, least)
-    return hides if mask is None else torch.maximum(mask + hides, hides.new_tensor(least))

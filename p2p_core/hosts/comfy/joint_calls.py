@@ -10,7 +10,7 @@ import torch
 
 from ...attention import Attend
 from ...rows import Evaluation
-from .joint_models import FILLING, IMAGE, REFERENCES, TEXT
+from .joint_row import FILLING, IMAGE, REFERENCES, TEXT
 
 
 @dataclass
@@ -117,6 +117,7 @@ class Asked:
                 q, k, v = (x.unflatten(-1, (-1, head_dim)).transpose(1, 2) for x in (q, k, v))
             return attend(q, k, v, self.heads, mask=mask, skip_reshape=self.split, **self.more)
 
+        of_engine.__name__ = attend.__name__
         return of_engine
 
     def returned(self, out: torch.Tensor) -> torch.Tensor:
@@ -170,3 +171,11 @@ def four_dimensional(mask: torch.Tensor | None, q: torch.Tensor) -> torch.Tensor
     if mask.dtype != torch.bool:
         return mask.to(q.dtype)
     return torch.zeros_like(mask, dtype=q.dtype).masked_fill(~mask, -torch.finfo(q.dtype).max)
+
+
+def hiding(mask: torch.Tensor | None, q: torch.Tensor, hidden: torch.Tensor, text: slice, keys: int) -> torch.Tensor:
+    """A mask with four axes, or none, that also hides some of the text's keys."""
+    least = -torch.finfo(q.dtype).max
+    hides = q.new_zeros(len(q), 1, 1, keys)
+    hides[..., text] = hides[..., text].masked_fill(hidden, least)
+    return hides if mask is None else torch.maximum(mask + hides, hides.new_tensor(least))

@@ -6,93 +6,7 @@ needs a row of its own, and a look at its calls; tests/README.md says how one is
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
-TEXT, IMAGE, REFERENCES, FILLING = "text", "image", "references", "filling"
-"""What keys are of: the prompt, the picture, pictures that it refers to, and learned tokens after the picture."""
-
-
-@dataclass(frozen=True)
-class Blend:
-    """The blocks whose maps of the words tell things apart best, in a network with so many.
-
-    Attributes:
-        depths: how many blocks each of the model's lists has.
-        blocks: their names.
-        second: whether blocks have another attention of the image alone.
-    """
-
-    depths: tuple[int, ...]
-    blocks: tuple[str, ...]
-    second: bool = False
-
-
-@dataclass(frozen=True)
-class JointModel:
-    """A kind of transformer. Paths are those of attributes of the network, "blocks.0.attn.heads".
-
-    Attributes:
-        name: what people call it.
-        model, network: the classes of ComfyUI's model and of its diffusion_model.
-        having: an attribute that the network has to have, and not None, to be of this kind.
-        blocks: (name of the blocks here, path to the network's list of them), in the order in which they run. Names are
-            those that ComfyUI gives them in transformer_options, if it does.
-        heads, width: paths to the number of heads and to the channels of all of them.
-        patch: positions of the latent per token, to each side, or the path to it.
-        context, pooled: paths to the first layers for the prompt's tokens, and for the prompt as a whole.
-        prompt_length: positions of an ordinary prompt.
-        attentions: what the attentions of a block attend to, in the order in which it asks for them.
-        order: what the keys of joint attention are of, in their order.
-        method: the network's attribute for how it refers to pictures, where it leaves them out if there is none.
-        pad: where a shorter prompt can be filled up and the filling hidden without moving what is the picture's;
-            `none` if nowhere.
-        registers: learned tokens that the network puts before the prompt.
-        least_before, least_after: the model fills a shorter prompt up to so many positions, with zeros.
-        multiple: the path to a number to a multiple of which the network fills prompt and picture up with learned
-            tokens.
-        embedder, filling: paths to the layer that embeds the prompt's tokens, and to that learned token.
-        refiners: the path to a list of blocks that attend to the prompt alone, before all others.
-        beside: (the option, the argument) in which more of the prompt's positions come, which follow those of the
-            context, twice.
-        adapter: the network's method that makes the prompt's positions of embeddings and T5's tokens.
-        blends: see Blend; in a network that is none of these the middle third of all blocks is taken.
-        since: the first ComfyUI with it.
-        words: what its text encoders are, and what their prompts can't have, for people to read.
-    """
-
-    name: str
-    model: str
-    network: str
-    blocks: tuple[tuple[str, str], ...]
-    prompt_length: int
-    since: str
-    words: str
-    having: str = ""
-    heads: str = "num_heads"
-    width: str = "hidden_size"
-    patch: str | int = "patch_size"
-    context: str = "txt_in"
-    pooled: str = ""
-    attentions: tuple[tuple[str, ...], ...] = ((TEXT, IMAGE),)
-    order: tuple[str, ...] = (TEXT, IMAGE, REFERENCES)
-    method: str = ""
-    pad: Literal["right", "left", "none"] = "right"
-    registers: int = 0
-    least_before: int = 0
-    least_after: int = 0
-    multiple: str = ""
-    embedder: str = ""
-    filling: str = ""
-    refiners: str = ""
-    beside: tuple[str, str] | None = None
-    adapter: str = ""
-    blends: tuple[Blend, ...] = ()
-
-
-def _named(block: str, *numbers: int) -> tuple[str, ...]:
-    return tuple(f"{block}:{number}" for number in numbers)
-
+from .joint_row import FILLING, IMAGE, REFERENCES, TEXT, JointModel
 
 _DOUBLE_AND_SINGLE = (("double", "double_blocks"), ("single", "single_blocks"))
 _LUMINA = {
@@ -114,7 +28,6 @@ _COSMOS = {
     "attentions": _SELF_THEN_CROSS,
     "order": (TEXT, IMAGE),
 }
-_NO_WEIGHTS = "no weights as in (word:1.2)"
 
 MODELS = (
     JointModel(
@@ -126,13 +39,8 @@ MODELS = (
         pooled="y_embedder.mlp.0",
         order=(TEXT, IMAGE),
         prompt_length=154,  # CLIP's 77, T5's 77 or more
-        blends=(  # the five best of each (Shin et al. 2025)
-            Blend((24,), _named("joint", 4, 5, 7, 8, 9)),
-            Blend((24,), _named("joint", 5, 7, 8, 9, 10), second=True),
-            Blend((38,), _named("joint", 16, 18, 20, 21, 24)),
-        ),
         since="0.3.60",
-        words="CLIP L, CLIP G and T5",
+        encoders="CLIP L, CLIP G, T5",
     ),
     JointModel(
         name="Flux.1",
@@ -141,9 +49,8 @@ MODELS = (
         blocks=_DOUBLE_AND_SINGLE,
         pooled="vector_in.in_layer",
         prompt_length=256,  # or more
-        blends=(Blend((19, 38), _named("double", 11, 12, 14, 17, 18)),),
         since="0.3.60",
-        words="T5",
+        encoders="T5",
     ),
     JointModel(
         name="Flux.2",
@@ -152,8 +59,9 @@ MODELS = (
         blocks=_DOUBLE_AND_SINGLE,
         least_before=512,
         prompt_length=512,
-        since="0.3.75",
-        words=f"Mistral, Klein Qwen 3: {_NO_WEIGHTS}",
+        since="0.3.72",
+        encoders="Mistral 3; Klein: Qwen 3",
+        no_weights=True,
     ),
     JointModel(
         name="Qwen-Image",
@@ -164,7 +72,10 @@ MODELS = (
         width="inner_dim",
         prompt_length=64,  # any
         since="0.3.60",
-        words=f"Qwen 2.5 VL: {_NO_WEIGHTS}",
+        limits="Qwen-Image-Edit: give it pictures by ReferenceLatent. TextEncodeQwenImageEdit puts tokens of them into "
+        "the prompt, which is refused.",
+        encoders="Qwen 2.5 VL",
+        no_weights=True,
     ),
     JointModel(
         name="Chroma",
@@ -174,7 +85,7 @@ MODELS = (
         order=(TEXT, IMAGE),
         prompt_length=64,  # any
         since="0.3.60",
-        words="T5",
+        encoders="T5",
     ),
     JointModel(
         name="Z-Image",
@@ -184,8 +95,11 @@ MODELS = (
         filling="cap_pad_token",
         order=(TEXT, IMAGE, FILLING),
         prompt_length=64,  # any multiple of 32
-        since="0.3.75",
-        words=f"Qwen 3: {_NO_WEIGHTS}",
+        since="0.3.74",
+        limits="If prompts fill different multiples of 32 tokens, the picture has to be of a size that the model does "
+        "not fill up, as 1024 x 1024.",
+        encoders="Qwen 3",
+        no_weights=True,
         **_LUMINA,
     ),
     JointModel(
@@ -193,7 +107,7 @@ MODELS = (
         order=(TEXT, IMAGE),
         prompt_length=64,  # any
         since="0.3.60",
-        words="Gemma 2",
+        encoders="Gemma 2",
         **_LUMINA,
     ),
     JointModel(
@@ -207,7 +121,8 @@ MODELS = (
         order=(TEXT, IMAGE),
         prompt_length=512,
         since="0.3.60",
-        words="UMT5",
+        limits="One frame. It stands for 2.2 14B as well, each of its two models with half of the steps.",
+        encoders="UMT5",
     ),
     JointModel(
         name="Wan 2.2 5B",
@@ -220,7 +135,8 @@ MODELS = (
         order=(TEXT, IMAGE),
         prompt_length=512,
         since="0.3.60",
-        words="UMT5",
+        limits="One frame.",
+        encoders="UMT5",
     ),
     JointModel(
         name="Cosmos Predict 2",
@@ -228,7 +144,8 @@ MODELS = (
         network="MiniTrainDIT",
         prompt_length=512,
         since="0.3.60",
-        words="T5",
+        limits="One frame, text to image.",
+        encoders="T5",
         **_COSMOS,
     ),
     JointModel(
@@ -238,8 +155,10 @@ MODELS = (
         least_after=512,
         adapter="preprocess_text_embeds",
         prompt_length=512,
-        since="0.29",
-        words=f"Qwen 3 and T5: {_NO_WEIGHTS} but T5's",
+        since="0.11",
+        run=("0.33",),
+        limits="Weights as in (word:1.2) are T5's alone.",
+        encoders="Qwen 3, T5",
         **{**_COSMOS, "context": ""},
     ),
     JointModel(
@@ -256,7 +175,8 @@ MODELS = (
         beside=("conditioning_llama3", "encoder_hidden_states_llama3"),
         prompt_length=384,  # T5's 128, and Llama's 128 twice
         since="0.3.60",
-        words="CLIP L, CLIP G, T5 and Llama 3.1",
+        limits="Prompts of up to 128 tokens; longer ones have to be of one length.",
+        encoders="CLIP L, CLIP G, T5, Llama 3.1",
     ),
     JointModel(
         name="Krea 2",
@@ -271,7 +191,10 @@ MODELS = (
         refiners="txtfusion.refiner_blocks",
         prompt_length=64,  # any
         since="0.26",
-        words=f"Qwen 3 VL: {_NO_WEIGHTS}",
+        run=("0.33",),
+        limits="Pictures that it refers to need a reference_latents_method; without one the model leaves them out.",
+        encoders="Qwen 3 VL",
+        no_weights=True,
     ),
     JointModel(
         name="Lens",
@@ -283,8 +206,10 @@ MODELS = (
         patch=1,  # of a latent whose patches are packed already
         order=(IMAGE, TEXT),
         prompt_length=64,  # any
-        since="0.25",
-        words=f"GPT-OSS: {_NO_WEIGHTS}",
+        since="0.23",
+        run=("0.33",),
+        encoders="GPT-OSS",
+        no_weights=True,
     ),
     JointModel(
         name="OmniGen 2",
@@ -298,7 +223,8 @@ MODELS = (
         refiners="context_refiner",
         prompt_length=64,  # any
         since="0.3.60",
-        words=f"Qwen 2.5 VL: {_NO_WEIGHTS}",
+        limits="Source and edits have to be of as many tokens; else it is refused.",
+        encoders="Qwen 2.5 VL",
     ),
     JointModel(
         name="AuraFlow",
@@ -312,7 +238,7 @@ MODELS = (
         registers=8,
         prompt_length=264,
         since="0.3.60",
-        words="Pile-T5",
+        encoders="Pile-T5",
     ),
 )
 NEVER_ASK = ("PixArt", "HunyuanDiT", "Ernie")

@@ -10,7 +10,7 @@ import torch
 
 from ...tokens import Around, Token
 from .conditioning import PACKED, Conditioning, pad, written
-from .joint_models import JointModel
+from .joint_row import JointModel
 
 LEARNED = "filling"
 """The id of a learned token with which a model fills prompts up."""

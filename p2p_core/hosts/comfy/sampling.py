@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,6 +92,7 @@ def sample_batches(
     sampling: Sampling,
     trajectory: str = "dual",
     rows_at_once: int = 8,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """An edit of many variants, sampled a few at a time with one progress bar over everything.
 
@@ -98,6 +100,7 @@ def sample_batches(
 
     Args:
         rows_at_once: the most edited pictures that are sampled together.
+        tell: called with how far it is, in pictures, before each batch and at the end.
 
     Returns:
         source latents [batch, ...] and edited ones [variants * batch, ...], variant after variant.
@@ -106,8 +109,10 @@ def sample_batches(
     lots = list(batches(edit, rows_at_once, batch))
     source, edited = None, []
     for number, some in enumerate(lots):
+        tell(f"{sum(map(len, edited))} of {len(edit.variants) * batch} pictures")
         guider = EditGuider(model, some, negative, cfg, trajectory=trajectory)
         latents, _ = sample(guider, latent, sampling, (number, len(lots)))
         source = latents[:batch] if source is None else source
         edited.append(latents[batch:])
+    tell(f"{len(edit.variants) * batch} pictures")
     return source, torch.cat(edited)

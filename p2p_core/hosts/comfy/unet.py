@@ -201,7 +201,8 @@ class AttentionPatch:
                 transformer_options=extra_options,
             )
 
-        attend.__name__ = comfy_attention.optimized_attention.__name__
+        kernel = extra_options.get("optimized_attention_override") or comfy_attention.optimized_attention
+        attend.__name__ = getattr(kernel, "__name__", type(kernel).__name__)
         return attend
 
     def _previous(self, extra_options, kwargs) -> Attend | None:

@@ -1,5 +1,6 @@
-"""diffusers: prompts by a pipeline's tokenizer, layers of its UNet, and a context in which its calls are edited."""
+"""diffusers: prompts by a pipeline's tokenizers, layers of its network, and a context in which its calls are edited."""
 
-from .pipeline import PipelineRun, align, prompt_to_prompt
+from .pipeline import align, prompt_to_prompt
+from .run import PipelineRun
 
 __all__ = ["PipelineRun", "align", "prompt_to_prompt"]

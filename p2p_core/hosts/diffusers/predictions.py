@@ -1,6 +1,6 @@
-"""The engine's rules, which are on denoised latents, for what a UNet predicts.
+"""The engine's rules, which are on denoised latents, for what a network predicts.
 
-Both are made of the UNet's input x and its prediction p: D = a x + b p (see `denoised_parts`). Guidance is linear in
+Both are made of the network's input x and its prediction p: D = a x + b p (see `denoised_parts`). Guidance is linear in
 D, its weights sum to 1 and the rules are linear but for a constant, so they hold for each evaluation by itself.
 """
 

@@ -1,28 +1,60 @@
-"""Prompts as a pipeline's tokenizer sees them."""
+"""Prompts as a pipeline's tokenizers see them."""
 
 from __future__ import annotations
 
+import inspect
 import re
 from itertools import accumulate
 
 from ...errors import EditError
+from ...spelling import sentencepiece
 from ...spelling.clip import END, Piece, spell
 from ...tokens import Prompt, Stream, Token
+from .transformer import KINDS
 
 
-def read_prompt(pipe, text: str) -> Prompt:
-    """A prompt as the pipeline's text encoders see it: cut after 77 tokens, textual inversions in place."""
-    tokenizer = getattr(pipe, "tokenizer", None) or getattr(pipe, "tokenizer_2", None)
-    if tokenizer is None or not hasattr(pipe, "unet"):
+def read_prompt(pipe, text: str, max_sequence_length: int | None = None) -> Prompt:
+    """A prompt as the pipeline's network attends to it: cut where the text encoders cut it.
+
+    CLIP's 77 tokens with textual inversions in place; of SD 3 T5's after them, of Flux.1 T5's alone.
+
+    Args:
+        max_sequence_length: of T5; None is the pipeline's default.
+
+    Raises:
+        EditError: the pipeline has no such text encoders.
+    """
+    kind = KINDS.get(type(getattr(pipe, "transformer", None)).__name__)
+    clips = getattr(pipe, "tokenizer", None) or getattr(pipe, "tokenizer_2", None)
+    if kind is None and (clips is None or not hasattr(pipe, "unet")):
         raise EditError(
             "pipe",
-            f"{type(pipe).__name__} is not a pipeline with a UNet and CLIP text encoders.",
-            "Use one for SD 1.x, SD 2.x or SDXL.",
+            f"{type(pipe).__name__} is not a pipeline whose prompts can be edited.",
+            "Use one for SD 1.x, SD 2.x, SDXL, SD 3.x or Flux.1, with its tokenizers.",
         )
+    if kind is None:
+        return Prompt(text, (_of_clip(pipe, clips, text),))
+    length = max_sequence_length or inspect.signature(pipe.__call__).parameters["max_sequence_length"].default
+    streams = [_of_clip(pipe, getattr(pipe, name), text) for name in kind.clip]
+    return Prompt(text, (*streams, _of_t5(getattr(pipe, kind.t5), text, length)))
+
+
+def _of_clip(pipe, tokenizer, text: str) -> Stream:
     expanded = pipe.maybe_convert_prompt(text, tokenizer) if hasattr(pipe, "maybe_convert_prompt") else text
     length = tokenizer.model_max_length
     encoded = tokenizer(expanded, padding="max_length", max_length=length, truncation=True)
-    return Prompt(text, (Stream(_tokens(tokenizer, expanded, encoded), length),))
+    return Stream(_tokens(tokenizer, expanded, encoded), length)
+
+
+def _of_t5(tokenizer, text: str, length: int) -> Stream:
+    """Without T5 a pipeline has as many positions that say nothing."""
+    if tokenizer is None:
+        return Stream((Token(0, "pad"),) * length, length)
+    encoded = tokenizer(text, padding="max_length", max_length=length, truncation=True)
+    ids, used = encoded.input_ids, sum(encoded.attention_mask)
+    spellings = tokenizer.convert_ids_to_tokens(ids[: used - 1])
+    spelled = sentencepiece.spell(Piece(i, spelling, 1) for i, spelling in zip(ids, spellings))
+    return Stream((*spelled, Token(ids[used - 1], "end"), *(Token(i, "pad") for i in ids[used:])), length)
 
 
 def _tokens(tokenizer, expanded: str, encoded) -> tuple[Token, ...]:

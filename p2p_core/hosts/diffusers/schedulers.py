@@ -1,4 +1,4 @@
-"""What a run has to know of diffusers' schedulers: which steps are made, and what the UNet's input is made of."""
+"""What a run has to know of diffusers' schedulers: which steps are made, and what the network's input is made of."""
 
 from __future__ import annotations
 
@@ -25,12 +25,14 @@ def executed_levels(timesteps: Sequence[float], first: float, executed: int | No
 
 
 def denoised_parts(scheduler, timestep: float) -> tuple[float, float]:
-    """a and b of the denoised latent D = a x + b p, for the UNet's input x and its prediction p.
+    """a and b of the denoised latent D = a x + b p, for the network's input x and its prediction p.
 
     Raises:
-        EditError: the scheduler is not of the kind that Stable Diffusion was trained with.
+        EditError: the scheduler is not of a kind that Stable Diffusion or Flux.1 was trained with.
     """
     kind = getattr(scheduler.config, "prediction_type", "epsilon")
+    if "FlowMatch" in type(scheduler).__name__ or kind == "flow_prediction":  # x = (1 - t) D + t noise, p = noise - D
+        return 1.0, -timestep / scheduler.config.num_train_timesteps
     if not hasattr(scheduler, "alphas_cumprod") or kind not in ("epsilon", "v_prediction", "sample"):
         raise EditError(
             "pipe",

@@ -17,9 +17,10 @@ from ...architecture import Architecture
 from ...attention import Attend, Call
 from ...errors import EditError
 from ...layers import Layer
+from .network import Inputs, Network
 
 if TYPE_CHECKING:
-    from .pipeline import PipelineRun
+    from .run import PipelineRun
 
 
 def attention_layers(unet) -> list[tuple[Layer, Any]]:
@@ -48,7 +49,7 @@ def attention_layers(unet) -> list[tuple[Layer, Any]]:
         raise EditError(
             "pipe",
             f"{type(unet).__name__} has no UNet cross-attention, which is what prompt-to-prompt edits.",
-            "Use SD 1.x, SD 2.x or SDXL; Flux, SD 3 and other transformers don't work.",
+            "Use SD 1.x, SD 2.x, SDXL, SD 3.x or Flux.1.",
         )
     return layers
 
@@ -66,25 +67,35 @@ def _transformer_layers(block: str, number: int, spatial, level: int) -> Iterato
             yield Layer(block, number, index, (part,), level, heads, attention.inner_dim // heads), attention
 
 
-def architecture_of(pipe) -> tuple[Architecture, list[tuple[Layer, Any]]]:
-    """A pipeline's architecture, and each of its layers with the module that computes it.
+class Unet(Network):
+    """See Network."""
 
-    Raises:
-        EditError: it has no attention that can be edited, or it is compiled.
-    """
-    unet = getattr(pipe, "unet", None)
-    if hasattr(unet, "_orig_mod") or getattr(unet, "_compiled_call_impl", None):
-        raise EditError(
-            "pipe",
-            "its UNet is compiled by torch.compile, but prompt-to-prompt changes the attention from step to step.",
-            "Use the uncompiled UNet for edits: pipe.unet = pipe.unet._orig_mod.",
-        )
-    layers = attention_layers(unet)
-    # A pipeline that is called with embeddings may have no tokenizer; CLIP's prompts are of 77 tokens.
-    tokenizers = (getattr(pipe, name, None) for name in ("tokenizer", "tokenizer_2"))
-    length = next((tokenizer.model_max_length for tokenizer in tokenizers if tokenizer is not None), 77)
-    name = type(pipe).__name__
-    return Architecture(name, tuple(layer for layer, _ in layers), pipe.vae_scale_factor, length), layers
+    of_the_prompt = ("encoder_hidden_states", "encoder_attention_mask", "text_embeds")
+    names = ("sample", "timestep", "encoder_hidden_states")
+    tiles = True
+
+    @classmethod
+    def of(cls, pipe) -> Unet:
+        """A pipeline's.
+
+        Raises:
+            EditError: it has no attention that can be edited.
+        """
+        unet = getattr(pipe, "unet", None)
+        layers = attention_layers(unet)
+        # A pipeline that is called with embeddings may have no tokenizer; CLIP's prompts are of 77 tokens.
+        tokenizers = (getattr(pipe, name, None) for name in ("tokenizer", "tokenizer_2"))
+        length = next((tokenizer.model_max_length for tokenizer in tokenizers if tokenizer is not None), 77)
+        own = tuple(layer for layer, _ in layers)
+        return cls(unet, Architecture(type(pipe).__name__, own, pipe.vae_scale_factor, length), tuple(layers))
+
+    def processor(self, run: PipelineRun, layer: Layer, previous) -> EditProcessor:
+        return EditProcessor(run, layer, previous)
+
+    def read(self, args: tuple, kwargs: dict[str, Any], scheduler) -> Inputs:
+        named = dict(zip(self.names, args)) | kwargs
+        text = named["encoder_hidden_states"]
+        return Inputs(named["sample"], float(named["timestep"]), text[0] if isinstance(text, tuple) else text)
 
 
 class EditProcessor:

@@ -4,6 +4,7 @@
     make edits ARGS="--curves --per-kind 10"         success against preservation, as windows vary
     make edits ARGS="--part 1/2"                     half of them, for one of two processes; killed, it goes on
     make edits ARGS="--real"                         both, of drawn pictures instead, whose true edit is known (real/)
+    make edits ARGS="--transformer"                  both, of the demo transformer (transformer.py)
     make edits ARGS="--report"                       the table and the plot of what has been made
 
 Edits are pairs of captions of the demo world, so the judge (tests/bench/judge) knows what should be seen. Pictures are
@@ -31,6 +32,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--per-kind", type=int, default=40, help="edits of each of the eight kinds")
     parser.add_argument("--curves", action="store_true", help="settings along their windows, on other captions")
     parser.add_argument("--real", action="store_true", help="edits of pictures that are given")
+    parser.add_argument("--transformer", action="store_true", help="edits by the demo transformer")
     parser.add_argument("--part", default="1/1", help="i/n: every n-th edit, from the i-th")
     parser.add_argument("--report", action="store_true", help="make nothing new")
     parser.add_argument("--folder", type=Path, default=RESULTS)
@@ -39,7 +41,7 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     given = arguments()
-    folder = given.folder / "real" if given.real else given.folder
+    folder = given.folder / ("real" if given.real else "transformer" if given.transformer else "")
     folder.mkdir(parents=True, exist_ok=True)
     inside_comfyui.put_comfyui_first()
     from comfy.cli_args import args
@@ -51,6 +53,9 @@ def main() -> None:
         from bench.quality.real.contenders import CURVES, METHODS
         from bench.quality.real.drawings import drawable as cases
         from bench.quality.real.report import report
+    elif given.transformer:
+        from bench.quality.cases import cases
+        from bench.quality.transformer import CURVES, METHODS, make, report
     else:
         from bench.quality.cases import cases
         from bench.quality.collect import make

@@ -20,31 +20,44 @@ from .results import read
 
 
 @torch.inference_mode()
-def make(folder: Path, name: str, part: int, cases: Sequence[Case], methods: dict[str, Method]) -> None:
+def make(
+    folder: Path,
+    name: str,
+    part: int,
+    cases: Sequence[Case],
+    methods: dict[str, Method],
+    maker: Maker | None = None,
+) -> None:
     """Appends to `name`-`part`.jsonl what no file of that name has yet.
 
-    Settings of the pack are sampled side by side, which is faster, if `name` is "curves"; else one by one, which
-    tells their times.
+    Settings of the pack are sampled side by side, which is faster, if `name` is "curves" or the maker is given; else
+    one by one, which tells their times.
+
+    Args:
+        maker: of the demo's UNet by itself.
     """
     done = {(row["edit"], row["method"]) for row in read(folder, name)}
-    judge, maker, began = load(), Maker(*load_demo()), time.monotonic()
+    judge, began = load(), time.monotonic()
+    side_by_side, maker = name == "curves" or maker is not None, maker or Maker(*load_demo())
     with (folder / f"{name}-{part}.jsonl").open("a") as file:
         for number, case in enumerate(cases, 1):
             missing = {m: how for m, how in methods.items() if (case.name, m) not in done}
             if missing:
-                made = _made(maker, judge, case, missing, side_by_side=name == "curves")
+                made = _made(maker, judge, case, missing, side_by_side)
                 file.writelines(json.dumps(row) + "\n" for row in made)
                 file.flush()
                 print(f"{number}/{len(cases)}  {time.monotonic() - began:5.0f} s  {case.name}", flush=True)
 
 
 def _made(maker: Maker, judge: Judge, case: Case, methods: dict[str, Method], side_by_side: bool) -> list[dict]:
-    source, of_source = _timed(maker.source, case)
     pictures: dict[str, torch.Tensor] = {}
     seconds: dict[str, dict] = {}
-    if side_by_side:
-        settings = {name: method for name, method in methods.items() if isinstance(method, Setting)}
-        pictures = dict(zip(settings, maker.ours(case, list(settings.values()))))
+    settings = {name: method for name, method in methods.items() if isinstance(method, Setting)}
+    if side_by_side and settings:
+        (source, made), of_source = maker.with_source(case, list(settings.values())), 0.0
+        pictures = dict(zip(settings, made))
+    else:
+        source, of_source = _timed(maker.source, case)
     for name, method in methods.items():
         if name not in pictures:
             pictures[name], spent = _timed(method, maker, case)

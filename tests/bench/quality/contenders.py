@@ -19,14 +19,10 @@ def switched(at: float) -> Method:
     return partial(Maker.scheduled, switch=at)
 
 
-def tuned(maker: Maker, case: Case) -> torch.Tensor:
-    """What the curves suggest, the whole cross window and a local blend; colours by default (README.md says why)."""
-    return (Setting() if case.kind == "swap colour" else setting(1.0, 0.4, blend=0.3))(maker, case)
-
-
 METHODS: dict[str, Method] = {
     "defaults": Setting(),
-    "tuned": tuned,
+    # What the curves suggest, the whole cross window and a local blend; colours by default (README.md says why).
+    "tuned": setting(1.0, 0.4, blend=0.3, colours=Setting()),
     "no injection": Maker.no_injection,
     "the paper": Maker.hertz,
     "CrossAttentionControl": Maker.cross_attention_control,

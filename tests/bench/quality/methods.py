@@ -15,7 +15,15 @@ from reference import cross_attention_control, hertz
 
 from .cases import Case
 
-STEPS, CFG, SAMPLER, SCHEDULER = 30, 5.0, "dpmpp_2m", "normal"
+
+@dataclass(frozen=True)
+class Sampling:
+    """How all pictures of a model are sampled."""
+
+    steps: int = 30
+    cfg: float = 5.0
+    sampler: str = "dpmpp_2m"
+    scheduler: str = "normal"
 
 
 @dataclass(frozen=True)
@@ -25,12 +33,14 @@ class Setting:
     Attributes:
         mode: of PromptPairAlign.
         blend: threshold of AttentionLocalBlend around the words that the edit is about; None for no such node.
+        colours: the setting in its place where a colour is swapped; None for the same.
     """
 
     schedule: InjectSchedule = InjectSchedule()
     mode: str = "auto"
     blend: float | None = None
     trajectory: str = "dual"
+    colours: Setting | None = None
 
     def __call__(self, maker: Maker, case: Case) -> torch.Tensor:
         return maker.ours(case, [self])[0]
@@ -38,32 +48,39 @@ class Setting:
 
 def setting(cross: float = 0.8, within: float = 0.4, **more) -> Setting:
     """Windows from the start to `cross` and to `within`, of cross and of self-attention."""
-    of_setting = {name: more.pop(name) for name in ("mode", "blend", "trajectory") if name in more}
+    of_setting = {name: more.pop(name) for name in ("mode", "blend", "trajectory", "colours") if name in more}
     return Setting(InjectSchedule(Window(0, cross, "cross"), Window(0, within, "self"), **more), **of_setting)
 
 
 class Maker:
     """Makes edits of the demo model; pictures are [3, 128, 128] in [0, 1]."""
 
-    def __init__(self, model, clip, vae):
-        self.model, self.clip, self.vae = model, clip, vae
-        self.sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), SCHEDULER, STEPS)
+    def __init__(self, model, clip, vae, sampling: Sampling = Sampling()):
+        self.model, self.clip, self.vae, self.sampling = model, clip, vae, sampling
+        of_model = model.get_model_object("model_sampling")
+        self.sigmas = comfy.samplers.calculate_sigmas(of_model, sampling.scheduler, sampling.steps)
 
     def source(self, case: Case) -> torch.Tensor:
         return self._pictures(self._plain(self.encode(case.source.caption), case.seed))[0]
 
     def ours(self, case: Case, settings: Sequence[Setting]) -> list[torch.Tensor]:
-        """A picture a setting; all of one trajectory are sampled side by side, with one source."""
+        """A picture a setting; see with_source."""
+        return self.with_source(case, settings)[1]
+
+    def with_source(self, case: Case, settings: Sequence[Setting]) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """The source, and a picture a setting; all of one trajectory are sampled side by side."""
         made: dict[int, torch.Tensor] = {}
         for trajectory in dict.fromkeys(setting.trajectory for setting in settings):
             own = [i for i, setting in enumerate(settings) if setting.trajectory == trajectory]
             edits = [self.edit(case, settings[i]) for i in own]
             edit = replace(edits[0], variants=tuple(variant for edit in edits for variant in edit.variants))
-            guider = EditGuider(self.model, edit, self.encode(""), CFG, trajectory=trajectory)
-            made.update(zip(own, self._pictures(self._sampled(guider, case.seed)[1:])))
-        return [made[i] for i in range(len(settings))]
+            guider = EditGuider(self.model, edit, self.encode(""), self.sampling.cfg, trajectory=trajectory)
+            source, *edited = self._pictures(self._sampled(guider, case.seed))
+            made.update(zip(own, edited))
+        return source, [made[i] for i in range(len(settings))]
 
     def edit(self, case: Case, setting: Setting) -> Edit:
+        setting = setting.colours if setting.colours and case.kind == "swap colour" else setting
         edit = Edit(encode(self.clip, case.source.caption))
         edit = edit.add(encode(self.clip, case.edit.caption), setting.mode).schedule(setting.schedule)
         if case.scale is not None:
@@ -94,8 +111,9 @@ class Maker:
         else:
             mapper, own = hertz.refinement_mapper(source, edit, self._ids)
             control = hertz.refine(mapper[None], own[None].float())
-        alphas = hertz.time_alphas([edit], STEPS, {"default_": cross}, self._ids).float()
-        controller = hertz.Controller(STEPS, control, alphas, self_replace=(0.0, within), self_resolution=8)
+        alphas = hertz.time_alphas([edit], self.sampling.steps, {"default_": cross}, self._ids).float()
+        windows = {"self_replace": (0.0, within), "self_resolution": 8}
+        controller = hertz.Controller(self.sampling.steps, control, alphas, **windows)
         both = stack([self.encode(source), self.encode(edit)])
         return self._pictures(self._plain(both, case.seed, controller.patched(self.model), rows=2))[1]
 
@@ -106,7 +124,7 @@ class Maker:
         ids = [[token.id for token in prompt.tokens] for prompt in (source, edit)]
         control = cross_attention_control.Control(*ids, weights=weights)
         guider = cross_attention_control.Guider(
-            self.model, control, source.encoding, edit.encoding, self.encode(""), CFG
+            self.model, control, source.encoding, edit.encoding, self.encode(""), self.sampling.cfg
         )
         return self._pictures(self._sampled(guider, case.seed))[0]
 
@@ -119,13 +137,13 @@ class Maker:
     def _plain(self, positive, seed: int, model=None, rows: int = 1) -> torch.Tensor:
         guider = comfy.samplers.CFGGuider(model or self.model)
         guider.set_conds(positive, self.encode(""))
-        guider.set_cfg(CFG)
+        guider.set_cfg(self.sampling.cfg)
         return self._sampled(guider, seed, rows)
 
     def _sampled(self, guider, seed: int, rows: int = 1) -> torch.Tensor:
         """Latents of `rows` prompts from one noise."""
         noise = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(seed)).repeat(rows, 1, 1, 1)
-        sampler = comfy.samplers.sampler_object(SAMPLER)
+        sampler = comfy.samplers.sampler_object(self.sampling.sampler)
         return guider.sample(noise, torch.zeros_like(noise), sampler, self.sigmas, disable_pbar=True, seed=seed)
 
     def _pictures(self, latents: torch.Tensor) -> torch.Tensor:

@@ -41,7 +41,7 @@ def report(folder: Path) -> None:
             print(table(methods))
     (folder / "edits.json").write_text(json.dumps(summary, indent=1) + "\n")
     if summary["curves"]:
-        plot(summary["curves"]["all"], folder / "edits.png")
+        plot(summary["curves"]["all"], folder / "edits.png", {curve: CURVES[curve] for curve in PLOTTED})
 
 
 def summed_up(rows: list[dict], columns: Iterable[str] = COLUMNS) -> dict[str, dict[str, dict[str, float]]]:
@@ -75,14 +75,14 @@ def table(methods: dict[str, dict[str, float]], columns: Mapping[str, tuple[str,
     return "\n".join(lines)
 
 
-def plot(methods: dict[str, dict[str, float]], path: Path) -> None:
-    """How often an edit is right against how much of the rest is kept, for some of the curves."""
+def plot(methods: dict[str, dict[str, float]], path: Path, curves: Mapping[str, Iterable[str]]) -> None:
+    """How often an edit is right against how much of the rest is kept, along curves: the ends of each by its name."""
     from matplotlib.figure import Figure
 
     figure = Figure((10, 4.6), layout="constrained")
     panels = figure.subplots(1, 2, sharex=True)
-    for number, curve in enumerate(PLOTTED):
-        ends = list(CURVES[curve])
+    for number, (curve, ends) in enumerate(curves.items()):
+        ends = list(ends)
         points = [methods[f"{curve} {end}".strip()] for end in ends]
         xs = [point["psnr"] for point in points]
         for panel, seen in zip(panels, ("success", "both")):

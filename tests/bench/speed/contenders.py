@@ -41,6 +41,7 @@ KINDS: dict[str, tuple[str, Callable[[Edit], Edit]]] = {
         lambda edit: edit.schedule(InjectSchedule(**ALWAYS, cross_strength=0.5, self_strength=0.5)),
     ),
     "word swap, local blend": ("a dog sitting on a car", lambda edit: _swap(edit).local_blend("cat", "dog", start=0.0)),
+    "word swap, picture": ("a dog sitting on a car", lambda edit: _swap(edit).real_picture()),
 }
 
 
@@ -67,11 +68,15 @@ def kinds_of(name: str) -> dict[str, tuple[str, Callable[[Edit], Edit]]]:
 def make_prompt(name: str, words: str) -> Prompt:
     if name not in JOINT_TEXT:
         return prompt(words, width=WIDTHS[name])
-    return long_prompt(words, JOINT_TEXT[name], WIDTHS[name], POOLED[name])
+    # As long as a language model's template and the words, where prompts are of their own lengths.
+    lengths = JOINT_TEXT[name] or (40 + len(words.split()),)
+    return long_prompt(words, lengths, WIDTHS[name], POOLED[name])
 
 
 def make_edit(name: str, kind: str, edits: int) -> Edit:
     words, change = kinds_of(name)[kind]
+    if not JOINT_TEXT.get(name, True):
+        words = words.replace("dog", "very big dog")
     edit = Edit(make_prompt(name, SOURCE))
     for i in range(edits):
         edit = edit.add(make_prompt(name, words if i == 0 else words.replace("dog", f"dog{i}")))
@@ -87,7 +92,7 @@ def measure(model, name: str, size: int, kind: str, edits: int, repeats: int, wi
     edit = make_edit(name, kind, edits)
     guider = EditGuider(model, edit, make_prompt(name, "").encoding, 7.5)
     timing = _Timing(model, edit if with_maps else None, repeats)
-    latent = torch.zeros(1, CHANNELS[name], size // 8, size // 8)
+    latent = torch.full((1, CHANNELS[name], size // 8, size // 8), float(edit.picture is not None))  # 0 is no picture
     scheduler = "simple" if name in JOINT_TEXT else "karras"
     sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), scheduler, 30)
     guider.sample(torch.randn_like(latent), latent, timing, sigmas, disable_pbar=True)

@@ -1,4 +1,4 @@
-"""Stable Diffusion 1.5, SDXL, 3 and Flux.1 in full width with random weights, as ComfyUI loads them."""
+"""Stable Diffusion 1.5, SDXL, 3 and other transformers in full width with random weights, as ComfyUI loads them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import comfy.model_patcher
 import comfy.supported_models
 import torch
 
-from support.small_joint_models import FLUX, SD3, flux_sizes
+from support.small_joint_models import FLUX, SD3
 from support.small_models import COMMON
+from support.small_sizes import CHROMA, LUMINA, ZIMAGE
+from support.small_transformers import known
 
 _COMMON = {**COMMON, "model_channels": 320}
 _SIZES = {
@@ -39,6 +41,7 @@ _SIZES = {
     ),
 }
 _CONTEXT = {"target": "torch.nn.Linear", "params": {"in_features": 4096, "out_features": 1536}}
+_LUMINA = {"cap_feat_dim": 2560, "n_refiner_layers": 2, "multiple_of": 256, "ffn_dim_multiplier": 8 / 3}
 _JOINT_SIZES = {
     "sd3": (
         comfy.supported_models.SD3,
@@ -66,11 +69,34 @@ _JOINT_SIZES = {
             "axes_dim": [16, 56, 56],
         },
     ),
+    "chroma": (
+        comfy.supported_models.Chroma,
+        {
+            **CHROMA,
+            "context_in_dim": 4096,
+            "hidden_size": 3072,
+            "mlp_ratio": 4.0,
+            "num_heads": 24,
+            "axes_dim": [16, 56, 56],
+            "out_dim": 3072,
+            "hidden_dim": 5120,
+            "n_layers": 5,
+        },
+    ),
+    "lumina2": (
+        comfy.supported_models.Lumina2,
+        {**LUMINA, **_LUMINA, "dim": 2304, "n_heads": 24, "n_kv_heads": 8, "axes_dims": [32, 32, 32], "n_layers": 26},
+    ),
+    "zimage": (
+        comfy.supported_models.ZImage,
+        {**ZIMAGE, **_LUMINA, "dim": 3840, "n_heads": 30, "n_kv_heads": 30, "axes_dims": [32, 48, 48], "n_layers": 30},
+    ),
 }
-JOINT_TEXT = {"sd3": (77, 77), "flux": (256,)}
-"""Positions of a prompt, by text encoder."""
-POOLED = {"sd3": 2048, "flux": 768}
+JOINT_TEXT = {"sd3": (77, 77), "flux": (256,), "chroma": (), "lumina2": (), "zimage": ()}
+"""Positions of a prompt, by text encoder; none where it is as long as its words, and prompts are filled up."""
+POOLED = {"sd3": 2048, "flux": 768, "chroma": 768, "lumina2": 768, "zimage": 768}
 WIDTHS = {name: sizes["context_dim"] for name, (_, sizes) in _SIZES.items()} | dict.fromkeys(JOINT_TEXT, 4096)
+WIDTHS |= {"lumina2": 2560, "zimage": 2560}
 CHANNELS = dict.fromkeys(_SIZES, 4) | dict.fromkeys(JOINT_TEXT, 16)
 
 
@@ -84,7 +110,8 @@ def _shallower(depths, blocks: int):
 def full_model(name: str, dtype: torch.dtype, blocks: int | None = None):
     """A ModelPatcher with weights of unit gain, so that nothing overflows and no number is denormal.
 
-    `blocks`: of a transformer, in place of all; of Flux's, a third are double blocks. Of SDXL's deepest parts.
+    `blocks`: of a transformer, in place of all; of those of Flux's kind, a third are double blocks.
+    Of SDXL's deepest parts.
     """
     if name in _SIZES:
         config_class, sizes = _SIZES[name]
@@ -93,11 +120,11 @@ def full_model(name: str, dtype: torch.dtype, blocks: int | None = None):
         config = config_class({**_COMMON, **sizes})
     else:
         config_class, sizes = _JOINT_SIZES[name]
-        if blocks and name == "sd3":
-            sizes = {**sizes, "num_blocks": blocks}
+        if blocks and (counted := {"sd3": "num_blocks", "lumina2": "n_layers", "zimage": "n_layers"}.get(name)):
+            sizes = {**sizes, counted: blocks}
         elif blocks:
             sizes = {**sizes, "depth": max(blocks // 3, 1), "depth_single_blocks": blocks - max(blocks // 3, 1)}
-        config = config_class(flux_sizes(sizes) if name == "flux" else sizes)
+        config = config_class(known(sizes))
     config.set_inference_dtype(dtype, None)
     device = comfy.model_management.get_torch_device()
     model = config.get_model({}, device=device)

@@ -87,12 +87,15 @@ def photograph(object_info: dict) -> Blueprint:
     model, clip, vae = _models(edit)
     image = edit.input("image", "IMAGE")
     pair, negative = _prompts(edit, clip)
-    settings = _settings(edit) | {"denoise": edit.input("denoise", "FLOAT", 0.9)}
+    settings = _settings(edit)
+    source_cfg = edit.input("source_cfg", "FLOAT", 4.5)
+    settings |= {"denoise": edit.input("denoise", "FLOAT", 1.0)}
     size = edit.input("megapixels", "FLOAT", 0.25)
     scaling = {"upscale_method": "lanczos", "megapixels": size}
     sized = edit.add("ImageScaleToTotalPixels", 1, "the size that the model knows", image=image, **scaling)
     encoded = edit.add("VAEEncode", 1, pixels=sized["IMAGE"], vae=vae)
-    real = edit.add("P2PRealPicture", 2, "the source is the picture", edit=_finer(edit, pair["edit"]))
+    how = {"edit": _finer(edit, pair["edit"]), "source_cfg": source_cfg}
+    real = edit.add("P2PRealPicture", 2, "the source is the picture", **how)
     sampled = edit.add(
         "P2PSampler",
         3,
@@ -112,8 +115,9 @@ def photograph(object_info: dict) -> Blueprint:
 The picture is scaled to what the model was trained on (0.25 megapixels for SD 1.x, 1 for SDXL) and encoded. *P2PRealPicture*
 makes it the source, exactly; the edit moves away from it only by what the prompts differ in.
 
-- **Too weak:** raise `denoise` towards 1, or set `source_cfg` to about half of `cfg`.
-- **Too strong:** lower `denoise`, or turn *AttentionLocalBlend* on (select it, Ctrl+B) and name the words.
+- **Too weak:** lower `source_cfg`, which is 0.6 times `cfg` here.
+- **Too strong:** set `source_cfg` to 0, which is the sampler's `cfg`; then lower `denoise`. Or turn *AttentionLocalBlend*
+  on (select it, Ctrl+B) and name the words.
 - **Another try:** another seed.
 """)
     return edit

@@ -16,7 +16,7 @@ from prompt_to_prompt.p2p_core.hosts.comfy import EditGuider
 from prompt_to_prompt.p2p_core.picture import RealPicture
 
 from ..cases import Case
-from ..methods import CFG, SCHEDULER, Maker, Setting
+from ..methods import Maker, Setting
 
 STEPS = 20
 FREE = RealPicture(fidelity=0.0, noise="fixed")
@@ -56,7 +56,7 @@ class PictureMaker(Maker):
         edits = [self.edit(case, way.setting) for way in ways]
         edit = replace(edits[0], variants=tuple(variant for edit in edits for variant in edit.variants))
         edit = edit if way.held is None else edit.real_picture(**vars(way.held))
-        guider = EditGuider(self.model, edit, self.encode(""), CFG, latent_holds="source")
+        guider = EditGuider(self.model, edit, self.encode(""), self.sampling.cfg, latent_holds="source")
         sampler = comfy.samplers.sampler_object(way.sampler)
         if way.path is not None:
             sampler = along(self._inverted(case, latents), way.path == "pinned")
@@ -72,7 +72,7 @@ class PictureMaker(Maker):
     def _from(self, guider, cases: Sequence[Case], latents: torch.Tensor, sampler, denoise: float) -> torch.Tensor:
         noises = [torch.randn(latents.shape[1:], generator=torch.Generator().manual_seed(case.seed)) for case in cases]
         sampling = self.model.get_model_object("model_sampling")
-        sigmas = comfy.samplers.calculate_sigmas(sampling, SCHEDULER, int(STEPS / denoise))[-STEPS - 1 :]
+        sigmas = comfy.samplers.calculate_sigmas(sampling, self.sampling.scheduler, int(STEPS / denoise))[-STEPS - 1 :]
         seed = cases[0].seed
         return guider.sample(torch.stack(noises), latents, sampler, sigmas, disable_pbar=True, seed=seed)
 

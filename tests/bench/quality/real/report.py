@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..report import summed_up, table
 from ..results import read
+from .contenders import CURVES
 
 COLUMNS = {
     "success": ("seen %", 100),
@@ -19,6 +20,17 @@ COLUMNS = {
     "off": ("source off by", 1),
     "seconds": ("seconds", 1),
 }
+# Curves that end in the defaults, and others.
+PLOTTED = {
+    "fidelity": "1",
+    "denoise": "1",
+    "source_cfg": "5, as cfg",
+    "release": "0",
+    "cross, self": "",
+    "source_cfg 3,": "",
+    "Direct Inversion": "",
+    "FlowEdit": "",
+}
 
 
 def report(folder: Path) -> None:
@@ -29,3 +41,32 @@ def report(folder: Path) -> None:
             print(f"\n{name}, {kind}: {next(iter(methods.values()))['edits']} edits")
             print(table(methods, COLUMNS))
     (folder / "real.json").write_text(json.dumps(summary, indent=1) + "\n")
+    if summary["curves"]:
+        plot(summary["curves"]["all"], folder / "real.png")
+
+
+def plot(methods: dict[str, dict[str, float]], path: Path) -> None:
+    """How often an edit is right, and how near it is to the true one, against how much of the picture is kept."""
+    from matplotlib.figure import Figure
+
+    figure = Figure((10, 5), layout="constrained")
+    panels = figure.subplots(1, 2, sharex=True)
+    for number, (curve, defaults) in enumerate(PLOTTED.items()):
+        names = {end: f"{curve} {end}".strip() for end in CURVES[curve]} | ({defaults: "defaults"} if defaults else {})
+        points = {end: methods[name] for end, name in names.items() if name in methods}
+        xs = [point["psnr"] for point in points.values()]
+        for panel, seen, scale in zip(panels, ("both", "drawn"), (100, 1)):
+            ys = [scale * point[seen] for point in points.values()]
+            line = "-" if defaults else ""
+            panel.plot(xs, ys, line, marker="osD^v<PX"[number], color=f"C{number}", ms=5, lw=1.2, label=curve)
+            for x, y, end in zip(xs, ys, points):
+                panel.annotate(end, (x, y), (4, 4), textcoords="offset points", fontsize=6.5, color="0.35")
+    panels[0].set_title("the new thing is seen, and all else that the prompt says is kept, %", fontsize=10, loc="left")
+    panels[1].set_title("likeness to the true edit, PSNR in dB", fontsize=10, loc="left")
+    for panel in panels:
+        panel.set_xlabel("likeness to the picture where the true edit is the same, PSNR in dB")
+        panel.grid(alpha=0.25)
+        panel.spines[["top", "right"]].set_visible(False)
+    handles = panels[0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
+    figure.savefig(path, dpi=130)

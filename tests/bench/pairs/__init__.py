@@ -1,0 +1,1 @@
+"""What data sets of pairs cost and are worth."""
