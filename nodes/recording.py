@@ -55,7 +55,8 @@ class P2PRecordSource(io.ComfyNode):
                     optional=True,
                     tooltip=(
                         "attention: an edit costs about half, and the recording takes hundreds of MiB or more. "
-                        "predictions: an edit costs about three quarters, and the recording takes a few MiB."
+                        "predictions: the recording takes a few MiB, and an edit saves less: the source's attention is "
+                        "made again where it is needed."
                     ),
                 ),
                 io.Combo.Input(
