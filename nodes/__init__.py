@@ -12,6 +12,7 @@ from .local_blend import AttentionLocalBlend
 from .model_report import P2PModelReport
 from .prompt_pair_align import PromptPairAlign
 from .real_picture import P2PRealPicture
+from .recording import P2PEditRecorded, P2PRecordSource
 from .reweight import AttentionReweight
 from .sampler import P2PGuider, P2PSampler
 from .sweep import P2PSweep
@@ -24,6 +25,8 @@ NODES = [
     P2PRealPicture,
     P2PSampler,
     P2PGuider,
+    P2PRecordSource,
+    P2PEditRecorded,
     P2PAttentionMaps,
     P2PCompare,
     P2PSweep,

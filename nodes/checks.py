@@ -17,9 +17,12 @@ INPUT_OF = {
     "self_start": "AttentionInjectSchedule",
     "self_end": "AttentionInjectSchedule",
     "self_layers": "AttentionInjectSchedule",
+    "self_mode": "AttentionInjectSchedule",
     "blocks": "AttentionInjectSchedule",
     "source_words": "AttentionLocalBlend",
     "edit_words": "AttentionLocalBlend",
+    "noise": "P2PRealPicture",
+    "source_cfg": "P2PRealPicture",
 }
 """Where the inputs are that another node can find fault with, once the model or the picture is known."""
 

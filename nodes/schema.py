@@ -9,6 +9,7 @@ CATEGORY = "prompt-to-prompt"
 
 P2PEdit = io.Custom("P2P_EDIT")
 P2PMaps = io.Custom("P2P_MAPS")
+P2PRecording = io.Custom("P2P_RECORDING")
 
 _SCHEMA_FIELDS = {field.name for field in fields(io.Schema)}
 

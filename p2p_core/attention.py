@@ -107,7 +107,7 @@ class Source(Protocol):
         """[rows, m, c']."""
 
     def mask(self, call: Call) -> torch.Tensor | None:
-        """[rows, ...]; None where nothing is masked."""
+        """[rows, ...] or, if it is the call's own for all rows, that; None where nothing is masked."""
 
 
 @dataclass(frozen=True)
@@ -151,9 +151,9 @@ class Injection:
 
 @dataclass(frozen=True)
 class Pair:
-    """An edit's rows in a call, and the source that they take from, of as many rows."""
+    """An edit's rows in a call, and the source that they take from, of as many rows; None where nothing is injected."""
 
-    source: Source
+    source: Source | None
     edit: slice
     injection: Injection
 
@@ -191,8 +191,6 @@ def _injected(call: Call, pairs: Sequence[Pair]) -> Call:
         return call
     q, k, v = (x.clone() for x in (call.q, call.k, call.v))
     mask = call.mask
-    if mask is not None and len(mask) > 1:
-        mask = mask.clone()
     for pair in pairs:
         injection, source, rows = pair.injection, pair.source, pair.edit
         if injection.inject is None:
@@ -203,9 +201,12 @@ def _injected(call: Call, pairs: Sequence[Pair]) -> Call:
         if injection.key == "source":
             k[rows] = source.k(call)
             k[rows, injection.own] = call.k[rows, injection.own]
-            if mask is not None and len(mask) > 1:
-                mask[rows] = source.mask(call)
-                mask[rows, ..., injection.own] = call.mask[rows, ..., injection.own]
+            theirs = source.mask(call)
+            if theirs is not call.mask:
+                own = mask_of_rows(call.mask, len(call.q), theirs)
+                mask = own.clone() if mask is call.mask else mask
+                mask[rows] = mask_of_rows(theirs, len(range(len(q))[rows]), own)
+                mask[rows, ..., injection.own] = own[rows, ..., injection.own]
         values = call.v[rows]
         if injection.value == "source":
             values = source.v(call).clone()
@@ -230,6 +231,14 @@ def _own(call: Call, pairs: Sequence[Pair], queries: slice) -> Call:
     if mask is not None and mask.shape[-2] > 1:
         mask = mask[..., queries, :]
     return replace(call, q=rows(call.q[:, queries]), k=rows(call.k), v=rows(call.v), mask=mask)
+
+
+def mask_of_rows(mask: torch.Tensor | None, rows: int, like: torch.Tensor | None) -> torch.Tensor:
+    """A mask, or None, as one that has `rows` rows, of the kind and with the keys of another."""
+    if mask is None:
+        shape = (rows, *like.shape[1:])
+        return like.new_ones(shape) if like.dtype == torch.bool else like.new_zeros(shape)
+    return mask.expand(rows, *mask.shape[1:])
 
 
 def _of_rows(mask: torch.Tensor | None, rows: slice) -> torch.Tensor | None:

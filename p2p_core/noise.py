@@ -90,10 +90,15 @@ class FreshNoise:
         return torch.stack([torch.randn(self._shape, generator=own) for own in self._generators])
 
 
-def moved_to(source: torch.Tensor, latents: torch.Tensor, rows: Rows) -> torch.Tensor:
+def moved_to(
+    source: torch.Tensor, latents: torch.Tensor, rows: Rows, now_at: torch.Tensor | None = None
+) -> torch.Tensor:
     """Latents [rows, ...], each picture's all moved alike, so that its source is at `source` [batch, ...].
+
+    `now_at`: where it is, if it has no row.
 
     FlowEdit (Kulikov et al. 2024) asks its model there: at a source with fresh noise, and at the edit as far
     from it as the two latents are from each other.
     """
-    return latents + rows.tile(source - latents[rows.of(rows.source)])
+    now_at = latents[rows.of(rows.source)] if now_at is None else now_at.to(latents)
+    return latents + rows.tile(source - now_at)

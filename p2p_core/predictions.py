@@ -91,13 +91,19 @@ def with_guided_source(
     return out
 
 
-def ending_at(picture: torch.Tensor, latents: torch.Tensor, rows: Rows) -> torch.Tensor:
+def ending_at(
+    picture: torch.Tensor, latents: torch.Tensor, rows: Rows, source: torch.Tensor | None = None
+) -> torch.Tensor:
     """The final latents [rows, ...] of pinned pictures [batch, ...], the source its picture to the bit.
 
     Some samplers stop above noise level 0, or round a little: what they leave is in all rows of a picture.
+
+    Args:
+        source: where the source ended, if it has no row.
     """
-    latents = moved_to(picture.to(latents), latents, rows)
-    latents[rows.of(rows.source)] = picture.to(latents)
+    latents = moved_to(picture.to(latents), latents, rows, source)
+    if rows.source is not None:
+        latents[rows.of(rows.source)] = picture.to(latents)
     return latents
 
 

@@ -15,10 +15,12 @@ class Evaluation:
     """The rows of an attention call that are one evaluation of the whole run: they begin at `base`.
 
     `shares_prompt`: source and edits have one encoding here, in which the words of the prompts mean nothing.
+    `number`: which conditioning is evaluated, where a prompt has several.
     """
 
     base: int = 0
     shares_prompt: bool = False
+    number: int = 0
 
 
 @dataclass(frozen=True)
@@ -70,10 +72,10 @@ class Rows:
         """[batch, ...] -> [rows, ...]: the same for every prompt."""
         return images.repeat(self.prompts, *[1] * (images.ndim - 1))
 
-    def spread(self, source: torch.Tensor, edited: torch.Tensor) -> torch.Tensor:
-        """[1, ...] and [edits, ...] -> [rows, ...]: each prompt's for every image of the batch."""
+    def spread(self, source: torch.Tensor, *edited: torch.Tensor) -> torch.Tensor:
+        """[1, ...] and, if there are edits, [edits, ...] -> [rows, ...]: each prompt's for every image of the batch."""
         companions = source.expand(self.first, *source.shape[1:])
-        return torch.cat([companions, edited]).repeat_interleave(self.batch, dim=0)
+        return torch.cat([companions, *edited]).repeat_interleave(self.batch, dim=0)
 
     def visible(self, rows: torch.Tensor) -> torch.Tensor:
         """Without companions: [source, edit 1, ..., edit n], `batch` rows each."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Protocol
 
 import torch
 
 from .architecture import Architecture
-from .attention import Attend, Call, Neighbour, Pair, Source, edited_attention
+from .attention import Attend, Call, Injection, Neighbour, Pair, Source, edited_attention, mask_of_rows
 from .blend import misfit
 from .edit import Edit
 from .layers import Layer
@@ -25,11 +27,24 @@ _HARDLY = 0.02
 class Recorded(Protocol):
     """A source that was sampled before, and is not in the batch."""
 
-    def source(self, call: Call, evaluation: Evaluation, step: int) -> Source:
-        """What its attention was in the same layer and evaluation; tensors have `batch` rows."""
+    def source(self, call: Call, evaluation: Evaluation) -> Source:
+        """What its attention was in the same layer and evaluation; tensors have `batch` rows.
 
-    def prediction(self, step: int) -> torch.Tensor:
-        """Its denoised prediction [batch, ...]."""
+        Asked at most once for each.
+        """
+
+
+class Keeper(Protocol):
+    """What keeps the source's attention."""
+
+    def wants(self, layer: Layer) -> bool:
+        """Whether it may keep the layer's at any step."""
+
+    def keep(self, call: Call, evaluation: Evaluation) -> None:
+        """`call` has the source's rows alone."""
+
+
+_Taken = Callable[[Evaluation], Source]
 
 
 class Run:
@@ -43,9 +58,11 @@ class Run:
         trajectory: see Rows.
         keep_maps: whether the maps of all words are kept, or only of those that a blend needs.
         recorded: the source, where it has no rows in the batch.
+        keeper: is given the source's attention.
         picture: of an edit of a real picture its latents [batch, ...], such as the model predicts.
 
     Attributes:
+        recorded: as given.
         called: whether the model has asked for its attention.
         edited: whether any call of it was edited.
 
@@ -62,6 +79,7 @@ class Run:
         trajectory: str = "dual",
         keep_maps: bool = False,
         recorded: Recorded | None = None,
+        keeper: Keeper | None = None,
         picture: torch.Tensor | None = None,
     ):
         self.edit = edit.on(architecture).within(architecture)
@@ -70,7 +88,8 @@ class Run:
         self.size = size
         self.called = False
         self.edited = False
-        self._recorded = recorded
+        self.recorded = recorded
+        self._keeper = keeper
         self._picture = picture if self.edit.picture is not None else None
         self._moved: list[float] = []
         beside = Rows(len(edit.variants), batch, "dual") if recorded else self.rows
@@ -96,7 +115,21 @@ class Run:
         injects = any(
             variant.schedule.injects(layer, part) for variant in self.edit.variants for part in layer.attends_to
         )
-        return weighs or injects or self._recorder.wants(layer)
+        kept = self._keeper is not None and self._keeper.wants(layer)
+        return weighs or injects or kept or self._recorder.wants(layer)
+
+    def takes(self, layer: Layer) -> bool:
+        """Whether an edit or a map takes the source's attention in a layer at this step."""
+        return self._recorder.wants(layer) or self.injects(layer)
+
+    def injects(self, layer: Layer) -> bool:
+        """Whether an edit takes the source's attention in a layer at this step."""
+        return any(edit.takes(layer) for edit in self._step_edits)
+
+    def takes_values(self, layer: Layer) -> str | None:
+        """The self_mode of an edit that takes the source's values in a layer at this step; None where none does."""
+        modes = (edit.variant.schedule.self_mode for edit in self._step_edits if edit.takes_values(layer))
+        return next(modes, None)
 
     def attention(self, call: Call, attend: Attend, previous: Attend | None = None) -> torch.Tensor:
         """A layer's attention [rows, n, c] with this step's edit.
@@ -120,9 +153,12 @@ class Run:
         """What this step's edit does in a layer's attention, for `edited_attention`; the maps that it asks for are
         kept on the way. Of runs that share a call, each has evaluations of its own in it."""
         self.called = True
-        pairs = [pair for evaluation in call.evaluations for pair in self._pairs(call, evaluation)]
+        taken = cache(lambda evaluation: self.recorded.source(call, evaluation))
+        pairs = [pair for evaluation in call.evaluations for pair in self._pairs(call, evaluation, taken)]
         for evaluation in call.evaluations:
-            self._record(call, evaluation, attend)
+            self._record(call, evaluation, attend, taken)
+            if self._keeper is not None:
+                self._keeper.keep(call.of_rows(self.rows.of(self.rows.source, evaluation.base)), evaluation)
         self.edited |= bool(pairs)
         return pairs
 
@@ -137,30 +173,40 @@ class Run:
         """By which share of the source's error the edits are corrected at this step; 0 without a picture."""
         return 0.0 if self._picture is None else self.edit.picture.fidelity_at(self.step, self.steps)
 
-    def predictions(self, *predictions: torch.Tensor | None) -> list[torch.Tensor | None]:
-        """Predictions of the denoised latent [rows, channels, ...] as the rules have them, each by itself."""
+    def predictions(
+        self, *predictions: torch.Tensor | None, sources: Sequence[torch.Tensor | None] = ()
+    ) -> list[torch.Tensor | None]:
+        """Predictions of the denoised latent [rows, channels, ...] as the rules have them, each by itself.
+
+        `sources`: for each the source's own [batch, channels, ...], where it has no row.
+        """
+        sources = sources or (None,) * len(predictions)
         self._masks = tuple(
             blend_mask(variant.blend, i, self._recorder, self._recorder.rows, self.size, (self.step, self.steps))
             for i, variant in enumerate(self.edit.variants)
         )
-        return [None if prediction is None else self.ruled(prediction) for prediction in predictions]
+        return [None if one is None else self.ruled(one, source) for one, source in zip(predictions, sources)]
 
-    def ruled(self, predictions: torch.Tensor) -> torch.Tensor:
-        """[rows, channels, ...] as the rules have them, with the masks of the last `predictions`."""
-        for rule in self._rules():
+    def ruled(self, predictions: torch.Tensor, source: torch.Tensor | None = None) -> torch.Tensor:
+        """[rows, channels, ...] as the rules have them, with the masks of the last `predictions`; see there."""
+        for rule in self._rules(source):
             predictions = rule(predictions)
         return predictions
 
-    def final(self, latents: torch.Tensor, picture: torch.Tensor | None = None) -> torch.Tensor:
+    def final(
+        self, latents: torch.Tensor, picture: torch.Tensor | None = None, source: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """The final latents [rows, ...], outside of the masks the source's to the bit.
 
         Args:
             picture: of an edit of a real picture its latents [batch, ...], such as the final ones are; None where
                 these still have noise in them.
+            source: the source's own [batch, ...], where it has no row.
         """
         if self._picture is None or picture is None:
-            return outside_is_the_source(latents, self.rows, self._masks)
-        latents = outside_is_the_source(ending_at(picture, latents, self.rows), self.rows, self._masks)
+            return outside_is_the_source(latents, self.rows, self._masks, source)
+        latents = ending_at(picture, latents, self.rows, source)
+        latents = outside_is_the_source(latents, self.rows, self._masks, picture)
         self._moved = [_distance(latents[self.rows.of(self.rows.place_of(i))], picture) for i in range(self.rows.edits)]
         return latents
 
@@ -180,7 +226,7 @@ class Run:
         blends = (variant.blend for variant in self.edit.variants)
         masks = {id(blend.mask): blend.mask for blend in blends if blend is not None and blend.mask is not None}
         notes = [note for mask in masks.values() if (note := misfit(mask, self.rows.batch, picture))]
-        if not self.edited:
+        if self.edit.variants and not self.edited:
             without = "without prompt-to-prompt" if self._picture is None else "held to the picture by fidelity alone"
             notes.append(
                 f"Nothing was edited: {self.edit.why_nothing(self.architecture.layers, self.steps)} The edited picture "
@@ -195,9 +241,8 @@ class Run:
                 )
         return " ".join(notes) or None
 
-    def _rules(self) -> list[Rule]:
+    def _rules(self, source: torch.Tensor | None) -> list[Rule]:
         rules: list[Rule] = []
-        source = self._recorded.prediction(self.step) if self._recorded else None
         if self._picture is not None:
             rules.append(Pin(self.rows, self._picture, self.fidelity, source))
             source = self._picture
@@ -207,26 +252,26 @@ class Run:
             rules.append(Follow(self.rows))
         return rules
 
-    def _pairs(self, call: Call, evaluation: Evaluation) -> list[Pair]:
+    def _pairs(self, call: Call, evaluation: Evaluation, taken: _Taken) -> list[Pair]:
         pairs = []
         for i, step_edit in enumerate(self._step_edits):
             injection = step_edit.injection(call, evaluation.shares_prompt)
             if injection is not None:
                 own = self.rows.of(self.rows.place_of(i), evaluation.base)
-                pairs.append(Pair(self._source(call, evaluation, i), own, injection))
+                pairs.append(Pair(self._source(evaluation, i, injection, taken), own, injection))
         return pairs
 
-    def _source(self, call: Call, evaluation: Evaluation, edit: int) -> Source:
-        if self._recorded is not None:
-            return self._recorded.source(call, evaluation, self.step)
-        return Neighbour(self.rows.of(self.rows.partner_of(edit), evaluation.base))
+    def _source(self, evaluation: Evaluation, edit: int, injection: Injection, taken: _Taken) -> Source | None:
+        if self.recorded is None:
+            return Neighbour(self.rows.of(self.rows.partner_of(edit), evaluation.base))
+        return taken(evaluation) if injection.inject is not None else None
 
-    def _record(self, call: Call, evaluation: Evaluation, attend: Attend) -> None:
+    def _record(self, call: Call, evaluation: Evaluation, attend: Attend, taken: _Taken) -> None:
         if evaluation.shares_prompt or call.size != self.size or not self._recorder.wants(call.layer):
             return
         call = call.of_image.of_rows(slice(evaluation.base, evaluation.base + len(self.rows)))
-        if self._recorded is not None:  # a map needs no values: what was recorded may stand beside the edits
-            call = _beside(self._recorded.source(call, evaluation, self.step), call)
+        if self.recorded is not None:  # a map needs no values: what was recorded may stand beside the edits
+            call = _beside(taken(evaluation), call)
         rows, pairs = self._recorder.rows, []
         for i, step_edit in enumerate(self._step_edits):
             injection = step_edit.injection(call, weighted=False)
@@ -244,5 +289,8 @@ def _distance(latents: torch.Tensor, picture: torch.Tensor) -> float:
 def _beside(source: Source, call: Call) -> Call:
     """A call with the source's rows before its own. Of the values nothing is known."""
     q, k = torch.cat([source.q(call), call.q]), torch.cat([source.k(call), call.k])
-    mask = call.mask if call.mask is None or len(call.mask) == 1 else torch.cat([source.mask(call), call.mask])
+    mask, theirs = call.mask, source.mask(call)
+    if theirs is not mask:
+        own = mask_of_rows(mask, len(call.q), theirs)
+        mask = torch.cat([mask_of_rows(theirs, len(q) - len(own), own), own])
     return replace(call, q=q, k=k, v=k, mask=mask)

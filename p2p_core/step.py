@@ -8,6 +8,7 @@ import torch
 
 from .attention import Call, Injection
 from .edit import Variant
+from .layers import Layer
 from .values import Mix, Parts, Scale, Values, Weigh
 
 
@@ -42,11 +43,8 @@ class StepEdit:
             weighted: False leaves the words' weights out: for maps, where a weight would only move
                 the scale, and a negative one turn a word's place inside out.
         """
-        schedule, layer, text = self.variant.schedule, call.layer, call.text_keys
-        s = self._self_strength * schedule.injects(layer, "image")
-        mode = schedule.self_mode if s > 0 else "map"
-        # With the source's keys beside its own words, an edit's softmax is over both: its words are its own.
-        words = schedule.injects(layer, "text") and (layer.attends_to == ("text",) or mode == "map")
+        layer, text = call.layer, call.text_keys
+        s, mode, words = self._injected(layer)
         if shares_prompt:
             a = self._cross_strength * words
             of_text = _scaled(a)
@@ -73,6 +71,25 @@ class StepEdit:
             value="edit" if mode in ("map", "layout") else "source",
             own=text if mode in ("layout", "key_value") else slice(0, 0),
         )
+
+    def takes(self, layer: Layer) -> bool:
+        """Whether anything of a layer's attention is the source's at this step."""
+        s, _, words = self._injected(layer)
+        return s > 0 or (words and bool(self._strengths.any()))
+
+    def takes_values(self, layer: Layer) -> bool:
+        """Whether these are the source's in a layer, and not its maps alone."""
+        s, mode, _ = self._injected(layer)
+        return s > 0 and mode in ("key_value", "output")
+
+    def _injected(self, layer: Layer) -> tuple[float, str, bool]:
+        """How strongly the image is injected in a layer, in which mode, and whether the words are."""
+        schedule = self.variant.schedule
+        s = self._self_strength * schedule.injects(layer, "image")
+        mode = schedule.self_mode if s > 0 else "map"
+        # With the source's keys beside its own words, an edit's softmax is over both: its words are its own.
+        words = schedule.injects(layer, "text") and (layer.attends_to == ("text",) or mode == "map")
+        return s, mode, words
 
     def _of_text(self, injected: bool, weighted: bool, call: Call) -> tuple[Values | None, Values | None]:
         """What is done to the values of the prompt's tokens under the source's map, and under the edit's own."""

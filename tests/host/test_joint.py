@@ -33,7 +33,8 @@ def seen(monkeypatch) -> list[Seen]:
     def watched(self, func, *args, **kwargs):
         forward = copy(kwargs["transformer_options"].get(FORWARD))
         out = original(self, func, *args, **kwargs)
-        made = Seen(Asked.of(args, kwargs), forward, self.run.step, self.run.steps, out, func(*args, **kwargs))
+        now = self.session.run
+        made = Seen(Asked.of(args, kwargs), forward, now.step, now.steps, out, func(*args, **kwargs))
         calls.append(made)
         return out
 

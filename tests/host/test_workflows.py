@@ -98,6 +98,45 @@ def test_it_runs(server, name):
         assert all(low < high for picture in pictures for low, high in [picture.convert("L").getextrema()])
 
 
+def ran(server, workflow: dict) -> tuple[set[str], int]:
+    """The kinds of nodes that a queue runs, and the steps that it samples, by the server's own messages."""
+    steps = []
+    result = server.run(workflow, progress=lambda node, value, maximum: steps.append(node))
+    executed = {data["node"] for kind, data in result.messages if kind == "executing" and data["node"]}
+    return {workflow[node]["class_type"] for node in executed}, len(steps)
+
+
+def test_the_second_queue_of_many_wordings_runs_the_editor_alone(server):
+    workflow = api("many_wordings")
+    of_kind = {node["class_type"]: node["inputs"] for node in workflow.values()}
+    of_kind["P2PRecordSource"].update(steps=3, seed=77)
+    first, steps = ran(server, workflow)
+    assert {"P2PRecordSource", "P2PEditRecorded"} <= first
+    assert steps == 6
+
+    edit = of_kind["P2PEditRecorded"]["edit"]
+    changes = {
+        "words": lambda: of_kind["PromptPairAlign"].update(edit_prompt="a cow sitting on a boat"),
+        "weights": lambda: put_before_the_editor("AttentionReweight", words="boat", scale=2.0, start=0.0, end=1.0),
+        "windows": lambda: put_before_the_editor(
+            "AttentionInjectSchedule", cross_start=0.0, cross_end=0.5, self_start=0.0, self_end=0.2
+        ),
+        "blend": lambda: put_before_the_editor(
+            "AttentionLocalBlend", source_words="fox", edit_words="cow", threshold=0.3, start=0.2
+        ),
+    }
+
+    def put_before_the_editor(kind: str, **inputs) -> None:
+        workflow["put"] = {"class_type": kind, "inputs": {"edit": edit, **inputs}}
+        of_kind["P2PEditRecorded"]["edit"] = ["put", 0]
+
+    for change in changes.values():
+        change()
+        again, steps = ran(server, workflow)
+        assert "P2PEditRecorded" in again and not {"P2PRecordSource", "CLIPTextEncode", "P2PDemoModel"} & again
+        assert steps == 3
+
+
 def test_outside_of_a_painted_mask_every_pixel_is_the_photographs(server):
     workflow = api("painted_mask")
     number = {node["class_type"]: number for number, node in workflow.items()}

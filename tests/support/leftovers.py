@@ -9,7 +9,19 @@ import psutil
 import torch
 
 PACK = "prompt-to-prompt."  # what ComfyUI calls the pack's modules, behind the folder that they lie in
-STATE_OF_A_RUN = ("Run", "AttentionPatch", "EditGuider", "MapRecorder", "StepEdit", "SharedNoise")
+STATE_OF_A_RUN = (
+    "Run",
+    "AttentionPatch",
+    "EditGuider",
+    "RecordingGuider",
+    "RecordedGuider",
+    "Session",
+    "Keeper",
+    "Replay",
+    "MapRecorder",
+    "StepEdit",
+    "SharedNoise",
+)
 
 
 class OutputNode:

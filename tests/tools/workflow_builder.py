@@ -28,7 +28,15 @@ FILES = {
 }
 """Checkpoints that the examples name, as ComfyUI's own templates do."""
 TITLE, SLOT, WIDGET, TEXT, GAP = 30, 20, 28, 112, 50
-WIDE = {"P2PCompare": 460, "PromptPairAlign": 400, "PreviewAny": 700, "P2PSampler": 320, "VAEDecode": 220}
+WIDE = {
+    "P2PCompare": 460,
+    "PromptPairAlign": 400,
+    "PreviewAny": 700,
+    "P2PSampler": 320,
+    "P2PRecordSource": 320,
+    "P2PEditRecorded": 320,
+    "VAEDecode": 220,
+}
 # Previews, and the views that the pack's own nodes have on the canvas.
 EXTRA = {
     "PromptPairAlign": 150,

@@ -73,7 +73,7 @@ ENGINE = [
     ["errors", "words", "tokens", "layers", "rows", "noise", "blend"],
     ["alignment", "schedule", "architecture", "picture", "values"],
     ["edit", "attention", "step"],
-    ["maps", "predictions", "run"],
+    ["maps", "predictions", "recording", "run", "replay"],
 ]
 """The engine's files from the first to the last: each may import those of earlier lines, and of its own to its left."""
 

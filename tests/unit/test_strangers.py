@@ -226,16 +226,12 @@ class FromAList:
 
 @dataclass(frozen=True)
 class Recorded:
-    """A source sampled before: what its layers computed, one list for all its steps, and its prediction."""
+    """A source sampled before: what its layers computed, one list for all its steps."""
 
     calls: dict[Layer, tuple[torch.Tensor, ...]]
-    denoised: torch.Tensor
 
-    def source(self, call: Call, evaluation: Evaluation, step: int) -> FromAList:
+    def source(self, call: Call, evaluation: Evaluation) -> FromAList:
         return FromAList(self.calls[call.layer])
-
-    def prediction(self, step: int) -> torch.Tensor:
-        return self.denoised
 
 
 UNET = Architecture(
@@ -261,14 +257,14 @@ def test_an_edit_of_a_source_that_has_no_row_is_the_edit_beside_it(model, mode):
     latents = torch.randn(2, 4, *SIZE, dtype=torch.float64)
     beside = Run(edit, model, 1, SIZE)
     recording = {c.layer: (c.q[:1, c.image], c.k[:1], c.v[:1]) for c in calls}
-    alone = Run(edit, model, 1, SIZE, recorded=Recorded(recording, latents[:1]))
+    alone = Run(edit, model, 1, SIZE, recorded=Recorded(recording))
     for run in (beside, alone):
         run.begin_step(0, STEPS)
     for call in calls:
         expected = beside.attention(call, attend)
         made = alone.attention(replace(call, q=call.q[1:], k=call.k[1:], v=call.v[1:]), attend)
         torch.testing.assert_close(made, expected[1:], **EXACT)
-    (expected,), (made,) = beside.predictions(latents), alone.predictions(latents[1:])
+    (expected,), (made,) = beside.predictions(latents), alone.predictions(latents[1:], sources=[latents[:1]])
     assert torch.equal(made, expected[1:])
     assert torch.equal(alone.masks(), beside.masks())
 

@@ -6,6 +6,8 @@ from .demo_model import load_demo
 from .encode import encode, encodings
 from .guider import EditGuider
 from .parts import HOLDS
+from .recording import RecordedGuider, SourceRecording, edit_recorded, record
+from .recording_size import readable
 from .sampling import SAMPLER_NAMES, SCHEDULER_NAMES, Sampling, sample, sample_batches
 
 __all__ = [
@@ -14,12 +16,17 @@ __all__ = [
     "SAMPLER_NAMES",
     "SCHEDULER_NAMES",
     "EditGuider",
+    "RecordedGuider",
     "Sampling",
+    "SourceRecording",
     "architecture_of",
     "attention_layers",
+    "edit_recorded",
     "encode",
     "encodings",
     "load_demo",
+    "readable",
+    "record",
     "sample",
     "sample_batches",
 ]

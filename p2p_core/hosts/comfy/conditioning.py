@@ -194,6 +194,17 @@ def check_texts(edit: Edit, source: Conditioning, edited: Conditioning) -> str |
     )
 
 
+def check_source(edit: Edit, source: Conditioning) -> None:
+    """Raise EditError where a recorded source is not the encoding of the edit's source prompt."""
+    if not _holds(source, edit.source.encoding, 0):
+        raise EditError(
+            "recording",
+            f"its source is another text than the edit's source prompt, '{edit.source.text}'.",
+            "Record the source with that text, or write the recorded one as source prompt. Where nodes change what is "
+            "recorded, send the edited conditioning through the same ones and connect it to edited.",
+        )
+
+
 def _texts(source: Conditioning, edited: Conditioning) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """The embeddings of each pair of entries, where they can be compared."""
     pairs = [(of_source, of_edits) for (of_source, _), (of_edits, _) in zip(source, edited)]
@@ -235,7 +246,8 @@ def check(edit: Edit, source: Conditioning, edited: Conditioning, negative: Cond
                     f"it has {_counted(len(embeddings), 'row')}, but the edit has {_counted(edits, 'edited prompt')}.",
                     f"Take {name} from the last PromptPairAlign of the chain.",
                 )
-    for name, conditioning in (("edit", architecture.stack([source, edited])), ("negative", negative)):
+    together = architecture.stack([source, edited] if edits else [source])
+    for name, conditioning in (("edit", together), ("negative", negative)):
         for embeddings, options in conditioning:
             if misfit := architecture.misfit(embeddings, options):
                 raise EditError(name, misfit, "Use the CLIP that belongs to the model.")

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import math
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import comfy.samplers
 import comfy.utils
@@ -15,8 +13,9 @@ from comfy.sampler_helpers import convert_cond
 
 from ...edit import Edit
 from ...errors import EditError
-from ...noise import SharedNoise
+from ...noise import SharedNoise, moved_to
 from ...predictions import with_guided_source
+from ...rows import Evaluation, Rows
 from ...run import Run
 from ...step import step_of
 from .apart import prompt_by_prompt
@@ -26,27 +25,9 @@ from .others import adapters_of_each_picture, check_others
 from .parts import HandedOut, Part, belongs, check_falling, check_whole, images_of, note_of_part, note_of_pictures
 from .pictures import spread
 from .real_picture import Picture
+from .session import Session
 
 _HANDED_OUT = HandedOut()
-
-
-@dataclass
-class _Session:
-    """What a guider holds while it samples.
-
-    Attributes:
-        sigmas: of all steps over which windows count, falling; those that are made are among them.
-        ends: whether the last of them is made.
-        picture: the real one that the source is pinned to, if it is.
-        evaluations: for the id of each edited conditioning, whether source and edits share its prompt.
-    """
-
-    run: Run
-    sigmas: list[float]
-    ends: bool
-    noise: SharedNoise
-    picture: Picture | None = None
-    evaluations: dict[uuid.UUID, bool] = field(default_factory=dict)
 
 
 class EditGuider(comfy.samplers.CFGGuider):
@@ -54,7 +35,7 @@ class EditGuider(comfy.samplers.CFGGuider):
 
     Args:
         model: ModelPatcher; never changed.
-        edit: with encodings by `encode`.
+        edit: with encodings by `encode`; without variants the source is sampled alone.
         negative: CONDITIONING for all rows.
         cfg: guidance scale.
         source, edited: CONDITIONING in place of the edit's own; `edited` with a row per edit.
@@ -70,6 +51,8 @@ class EditGuider(comfy.samplers.CFGGuider):
     Raises:
         EditError: inputs that don't fit each other or the model.
     """
+
+    sees_predictions = False  # whether `_ruled` is asked even where a run has no rules
 
     def __init__(
         self,
@@ -100,9 +83,10 @@ class EditGuider(comfy.samplers.CFGGuider):
         check_others(model, (self.source, self.edited, negative))
         check(edit, self.source, self.edited, negative, self.architecture)
         self._note = check_texts(edit, self.source, self.edited) if source is not None or edited is not None else None
-        self.set_conds(stack([self.source, self.edited]), negative)
+        self._prompts = [prompts for prompts in (self.source, self.edited) if prompts]
+        self.set_conds(stack(self._prompts), negative)
         self.set_cfg(cfg)
-        self._session: _Session | None = None
+        self._session: Session | None = None
 
     @property
     def current_run(self) -> Run | None:
@@ -139,12 +123,6 @@ class EditGuider(comfy.samplers.CFGGuider):
         Returns:
             latents [(1 + edits) * batch, channels, height, width], and the finished run with its maps and masks.
         """
-        if math.prod(latent_image.shape[2:-2]) != 1:
-            raise EditError(
-                "latent_image",
-                "it is a video latent.",
-                "Use a latent of pictures: those are what prompt-to-prompt edits.",
-            )
         levels = sigmas.tolist()
         part = self._part_before(latent_image, levels)
         batch = images_of(latent_image, self.latent_holds, len(self.edit.variants), part)
@@ -154,7 +132,7 @@ class EditGuider(comfy.samplers.CFGGuider):
         else:
             picture = Picture.of(self.model_patcher, self.edit.picture, latent_image[:batch], noise[:batch], seed)
         predicted = picture and picture.predicted
-        run = Run(self.edit, self.architecture, batch, size, self.trajectory, self.keep_maps, picture=predicted)
+        run = self._new_run(batch, size, predicted)
         if part is not None:
             run.go_on_from(part.run)
         rows = run.rows
@@ -170,13 +148,13 @@ class EditGuider(comfy.samplers.CFGGuider):
         try:
             shared = SharedNoise(len(rows), batch, tuple(latent_image.shape[1:]))
             whole = self.whole or levels
-            self._session = _Session(run, whole, levels[-1:] == whole[-1:], shared, picture)
+            self._session = Session(run, whole, levels[-1:] == whole[-1:], shared, picture)
             self.model_patcher = self._patched(self._session)
             self.model_options = self.model_patcher.model_options
-            positive = self.architecture.stack([self.source, self.edited], join=lambda parts: rows.spread(*parts))
-            conds, controls = {**self.original_conds, "positive": convert_cond(positive)}, {}
+            own, controls = {name: convert_cond(of) for name, of in self._conditionings(rows).items()}, {}
             self.original_conds = {
-                name: spread(entries, rows, controls, text=name != "positive") for name, entries in conds.items()
+                name: spread(entries, rows, controls, text=name not in own)
+                for name, entries in {**self.original_conds, **own}.items()
             }
             if denoise_mask is not None:
                 denoise_mask = rows.tile(comfy.utils.repeat_to_batch_size(denoise_mask, batch))
@@ -192,8 +170,9 @@ class EditGuider(comfy.samplers.CFGGuider):
                     seed,
                 )
             if self._session.ends:
-                latents = run.final(latents, picture.given if picture and levels[-1:] == [0] else None)
-            self._check_called(self._session)
+                latents = self._final(run, latents, picture.given if picture and levels[-1:] == [0] else None)
+            self._session.check_called()
+            self._show(self._session.note())
             latents = rows.visible(latents)
             if hands_out and last is not None:
                 self._hand_out(latents, last, Part(run, levels[-1], picture))
@@ -220,9 +199,7 @@ class EditGuider(comfy.samplers.CFGGuider):
             part = None
         notes = [self._note, note_of_pictures(latents, self.latent_holds, len(self.edit.variants), part)]
         notes += [note_of_part(levels, part)] if self.whole is None and len(levels) > 1 else []
-        for note in filter(None, notes):
-            logging.warning(note)
-            self._tell(note)
+        self._show(*notes)
         return part
 
     def _hand_out(self, latents: torch.Tensor, predicted: torch.Tensor, part: Part) -> None:
@@ -233,70 +210,91 @@ class EditGuider(comfy.samplers.CFGGuider):
     def predict_noise(self, x, timestep, model_options=None, seed=None):
         session = self._session
         if not session.evaluations:
-            self._name_evaluations(session)
+            for cond, evaluation in self._evaluations(session.run.rows):
+                # By this name the patches know it. Not by being "cond": extra guidance evaluates others in that place,
+                # and the host copies entries between positive and negative, where only one has an area.
+                cond["uuid"] = uuid.uuid4()
+                self.architecture.finish(cond, self.inner_model.diffusion_model)
+                session.evaluations[cond["uuid"]] = evaluation
         session.run.begin_step(step_of(float(timestep[0]), session.sigmas), len(session.sigmas) - 1)
         with session.noise.paused():
-            if session.picture is not None and session.run.fidelity:
-                x = session.picture.where_asked(x, timestep, self.inner_model.model_sampling, session.run.rows)
+            x = self._begin_round(session, x, timestep, model_options or {})
             return super().predict_noise(x, timestep, model_options or {}, seed)
 
-    def _check_called(self, session: _Session) -> None:
-        run = session.run
-        if not session.evaluations:  # no step was made
-            return
-        if not run.called and any(map(run.concerns, self.architecture.layers)):
-            raise EditError(
-                "model",
-                "it was sampled without calling the edited attention, so nothing could be edited. This happens with "
-                "nodes that run the model outside of ComfyUI's own code or with a copy of the patches taken earlier, "
-                "such as TensorRT or Automatic CFG with attention modifiers.",
-                "Take them out.",
-            )
-        if session.ends and (note := run.note()):
+    # What runs of recorded sources do otherwise.
+
+    def _new_run(self, batch: int, size: tuple[int, int], picture: torch.Tensor | None) -> Run:
+        return Run(self.edit, self.architecture, batch, size, self.trajectory, self.keep_maps, picture=picture)
+
+    def _conditionings(self, rows: Rows) -> dict[str, Conditioning]:
+        """What is evaluated beside the negative: `positive`, with a row for each of the run's."""
+        return {"positive": self.architecture.stack(self._prompts, join=lambda parts: rows.spread(*parts))}
+
+    def _evaluations(self, rows: Rows) -> list[tuple[dict, Evaluation]]:
+        """Each entry of those, once the host has processed them, with what it is."""
+        entries, own = self.conds["positive"], []
+        for entry in entries:
+            embeddings = entry["model_conds"]["c_crossattn"].cond.cpu()
+            edited = torch.cat([embeddings[rows.of(rows.place_of(i))] for i in range(rows.edits)])
+            own.append(is_own(self.edit, self._sources_text(embeddings, rows), edited))
+        return [(entry, Evaluation(0, any(own) and not own[i], i)) for i, entry in enumerate(entries)]
+
+    def _sources_text(self, embeddings: torch.Tensor, rows: Rows) -> torch.Tensor:
+        """The source's [1, tokens, width] that belongs to those of the run's rows."""
+        return embeddings[:1]
+
+    def _begin_round(self, session: Session, x: torch.Tensor, timestep: torch.Tensor, options: dict) -> torch.Tensor:
+        """Where the model is asked for rows that the sampler has at `x`."""
+        asked = self._asked_at(session, timestep)
+        return x if asked is None else moved_to(asked, x, session.run.rows)
+
+    def _final(self, run: Run, latents: torch.Tensor, picture: torch.Tensor | None) -> torch.Tensor:
+        return run.final(latents, picture)
+
+    def _ruled(
+        self, run: Run, denoised: torch.Tensor, cond: torch.Tensor, uncond: torch.Tensor | None, more: float
+    ) -> list[torch.Tensor | None]:
+        """Predictions [rows, ...], after guidance and unconditional ones, as the run's rules have them.
+
+        `more`: by how much the source's guidance scale is above the edits'.
+        """
+        if more:
+            denoised = with_guided_source(denoised, cond, uncond, run.rows, more)
+        return run.predictions(denoised, uncond)
+
+    def _asked_at(self, session: Session, timestep: torch.Tensor) -> torch.Tensor | None:
+        """Where the model is asked for a real picture's source, if not where the sampler has it."""
+        if session.picture is None or not session.run.fidelity:
+            return None
+        return session.picture.noisy(timestep, self.inner_model.model_sampling)
+
+    def _show(self, *notes: str | None) -> None:
+        for note in filter(None, notes):
             logging.warning(note)
             self._tell(note)
 
-    def _patched(self, session: _Session):
+    def _patched(self, session: Session):
         model = self.model_patcher.clone()
         prompt_by_prompt(model, session.run.rows)
         adapters_of_each_picture(model, session.run.rows)
-        self.architecture.attach(model, session.run, session.evaluations)
-        if session.run.has_rules:
+        self.architecture.attach(model, session)
+        if session.run.has_rules or self.sees_predictions:
             # Guidance of the source's own needs the unconditional prediction, which the host saves at cfg 1.
             guided = self.edit.picture is not None and self.edit.picture.source_cfg not in (0, 1)
-            model.set_model_sampler_post_cfg_function(_rule(session.run), disable_cfg1_optimization=guided)
+            model.set_model_sampler_post_cfg_function(self._rule(session.run), disable_cfg1_optimization=guided)
         return model
 
-    def _name_evaluations(self, session: _Session) -> None:
-        """Give the edited evaluations names of their own, by which the patches know them.
+    def _rule(self, run: Run) -> Callable[[dict], torch.Tensor]:
+        own_cfg = self.edit.picture.source_cfg if self.edit.picture is not None else 0
 
-        Not by being "cond": extra guidance evaluates other conditionings in that place, and the host
-        copies entries between positive and negative, names included, where only one has an area.
-        """
-        rows, own = session.run.rows, []
-        for cond in self.conds["positive"]:
-            embeddings = cond["model_conds"]["c_crossattn"].cond.cpu()
-            edited = torch.cat([embeddings[rows.of(rows.place_of(i))] for i in range(rows.edits)])
-            own.append(is_own(self.edit, embeddings[:1], edited))
-        for cond, is_one in zip(self.conds["positive"], own):
-            cond["uuid"] = uuid.uuid4()
-            self.architecture.finish(cond, self.inner_model.diffusion_model)
-            session.evaluations[cond["uuid"]] = any(own) and not is_one
+        def post_cfg(args):
+            uncond = args["uncond_denoised"]
+            more = own_cfg - args["cond_scale"] if own_cfg and uncond is not None else 0
+            denoised, ruled = self._ruled(run, args["denoised"], args["cond_denoised"], uncond, more)
+            # Samplers of the cfg_pp family step along the unconditional prediction, which they take from these
+            # arguments after us: outside of the masks it has to be the source's, and the source's the picture.
+            if uncond is not None:
+                uncond.copy_(ruled)
+            return denoised
 
-
-def _rule(run: Run) -> Callable:
-    own_cfg = run.edit.picture.source_cfg if run.edit.picture is not None else 0
-
-    def post_cfg(args):
-        denoised, uncond = args["denoised"], args["uncond_denoised"]
-        if own_cfg and uncond is not None:
-            more = own_cfg - args["cond_scale"]
-            denoised = with_guided_source(denoised, args["cond_denoised"], uncond, run.rows, more)
-        denoised, uncond = run.predictions(denoised, uncond)
-        # Samplers of the cfg_pp family step along the unconditional prediction, which they take from
-        # these arguments after us: outside of the masks it has to be the source's, and the source's the picture.
-        if uncond is not None:
-            args["uncond_denoised"].copy_(uncond)
-        return denoised
-
-    return post_cfg
+        return post_cfg

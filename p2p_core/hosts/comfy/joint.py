@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-import uuid
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import Any
 
@@ -18,13 +17,13 @@ from ...attention import Call
 from ...errors import EditError
 from ...layers import Layer, halved
 from ...rows import Evaluation
-from ...run import Run
 from ...tokens import Around, Prompt, Token
 from .conditioning import Conditioning, misfit, pad, stack, written
 from .joint_calls import Asked, Forward, attends_to, four_dimensional, hiding, is_of_text, reason
 from .joint_models import MODELS
 from .joint_prompts import LEARNED, PACKED, adapted, alone, around, filled, laid_out, packed, tokens_of
 from .joint_row import FILLING, IMAGE, REFERENCES, TEXT, JointModel, has_second, width_of
+from .session import Session
 
 OVERRIDE = "optimized_attention_override"
 FORWARD = "prompt_to_prompt_forward"
@@ -105,6 +104,15 @@ class Joint(Architecture):
             conditionings = [packed(conditioning) for conditioning in conditionings]
         return stack(conditionings, join, lengthen=pad if self.row.adapter else self._lengthen)
 
+    def text_positions(self, embeddings: torch.Tensor, options: dict[str, Any]) -> int:
+        """How many a prompt has in the model, sampled alone."""
+        beside = 2 * options[self.row.beside[0]].shape[-2] if self.row.beside else 0
+        return self.row.registers + alone(self.row, embeddings.shape[1], self.multiple) + beside
+
+    def stays_in_place(self, prompt: Prompt) -> bool:
+        """Whether the picture of a prompt, made as long as others, has its places where it has them alone."""
+        return self.row.pad != "left" or not prompt.positions("none")
+
     def finish(self, cond: dict[str, Any], network) -> None:
         """Make the prompts of a conditioning, in the host's own form, those that the network attends to; it is loaded.
 
@@ -131,10 +139,10 @@ class Joint(Architecture):
         start, stop = written(embeddings[0])
         return embeddings.shape[1] >= length >= stop - start
 
-    def attach(self, model, run: Run, evaluations: dict[uuid.UUID, bool]) -> None:
-        """Hang a run on `model`, a private clone. See JointAttention."""
+    def attach(self, model, session: Session) -> None:
+        """Hang a session on `model`, a private clone. See JointAttention."""
         options = model.model_options["transformer_options"]
-        attention = JointAttention(run, self, evaluations, options.get(OVERRIDE))
+        attention = JointAttention(session, self, options.get(OVERRIDE))
         options[OVERRIDE] = attention
         model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, "prompt_to_prompt", attention.begin)
 
@@ -158,14 +166,12 @@ class JointAttention:
     """An attention override: a run in the attention of a transformer.
 
     Args:
-        evaluations: see AttentionPatch.
         previous: the override that was there before; it makes all calls that are made.
     """
 
-    def __init__(self, run: Run, joint: Joint, evaluations: dict[uuid.UUID, bool], previous: Callable | None):
-        self.run = run
+    def __init__(self, session: Session, joint: Joint, previous: Callable | None):
+        self.session = session
         self.joint = joint
-        self.evaluations = evaluations
         self.previous = previous
         self._by_name = {(layer.block, layer.number, layer.attends_to): layer for layer in joint.layers}
 
@@ -202,7 +208,7 @@ class JointAttention:
         if why is None:
             call = self._call(asked, forward, options)
             forward.calls += 1
-            return asked.returned(self.run.attention(call, asked.attend(attend)))
+            return asked.returned(self.session.run.attention(call, asked.attend(attend)))
         if forward is not None:
             forward.left_alone = why
             if is_of_text(asked, forward):
@@ -219,9 +225,9 @@ class JointAttention:
 
     def _forward(self, x, context, options: dict[str, Any], extra: dict[str, Any]) -> Forward | None:
         """None where the pass has nothing to do with the run."""
-        uuids, rows = options.get("uuids", ()), len(self.run.rows)
-        known = [(i * rows, key) for i, key in enumerate(uuids) if key in self.evaluations]
-        if not known or context is None or len(x) != rows * len(uuids):
+        uuids, rows, known = options.get("uuids", ()), len(self.session.run.rows), self.session.evaluations
+        evaluations = tuple(replace(known[key], base=i * rows) for i, key in enumerate(uuids) if key in known)
+        if not evaluations or context is None or len(x) != rows * len(uuids):
             return None
         joint, row = self.joint, self.joint.row
         level, size = joint.layers[0].level, tuple(x.shape[-2:])
@@ -234,7 +240,6 @@ class JointAttention:
                 "Take out the nodes that add them.",
             )
         filling = -image % joint.multiple if FILLING in row.order else 0
-        evaluations = tuple(Evaluation(base, shares_prompt=self.evaluations[key]) for base, key in known)
         beside = 2 * extra[row.beside[1]].shape[-2] if row.beside else 0
         hidden = self._where(evaluations, x, lambda token: token.kind == "none", (1, 1))
         if hidden is not None and filling:
@@ -263,7 +268,7 @@ class JointAttention:
         self, evaluations: Sequence[Evaluation], x: torch.Tensor, which: Callable[[Token], bool], axes: tuple[int, ...]
     ) -> torch.Tensor | None:
         """Which positions of the text are such in each row, bool [rows, *axes, text]; None where none is."""
-        run = self.run
+        run = self.session.run
         prompts = [run.edit.source] * run.rows.first + [variant.prompt for variant in run.edit.variants]
         where = torch.zeros(len(x), *axes, len(run.edit.source), dtype=torch.bool)
         for evaluation in evaluations:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -75,8 +76,14 @@ def images_of(latents: torch.Tensor, holds: str, edits: int, part: Part | None) 
         part: the earlier one of the same prompts that handed them out.
 
     Raises:
-        EditError: they can't be source and edits.
+        EditError: they can't be source and edits, or are of a video.
     """
+    if math.prod(latents.shape[2:-2]) != 1:
+        raise EditError(
+            "latent_image",
+            "it is a video latent.",
+            "Use a latent of pictures: those are what prompt-to-prompt edits.",
+        )
     if holds == "source" or (holds == "auto" and part is None):
         return len(latents)
     if part is not None:

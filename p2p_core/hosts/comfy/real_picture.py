@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 import torch
 
 from ...errors import EditError
-from ...noise import FreshNoise, moved_to
+from ...noise import FreshNoise
 from ...picture import RealPicture
-from ...rows import Rows
 
 
 @dataclass(frozen=True)
@@ -55,10 +54,13 @@ class Picture:
         """The same with noise of its own, which goes on from where it is: a part may be sampled again."""
         return self if self.fresh is None else replace(self, fresh=self.fresh.copy())
 
-    def where_asked(self, x: torch.Tensor, timestep: torch.Tensor, model_sampling, rows: Rows) -> torch.Tensor:
-        """The latents [rows, ...] that the model is asked at: the picture's with a fresh noise."""
+    def noisy(self, timestep: torch.Tensor, model_sampling) -> torch.Tensor | None:
+        """The picture's latents [batch, ...] with a fresh noise, where the model is asked; None with a fixed one.
+
+        `timestep`: the noise level of every row.
+        """
         if self.fresh is None:
-            return x
-        noise, picture = self.fresh.draw().to(x), self.predicted.to(x)
+            return None
+        noise = self.fresh.draw().to(timestep)
         # The model's own scaling: picture + sigma noise, or (1 - sigma) picture + sigma noise where it is a flow.
-        return moved_to(model_sampling.noise_scaling(timestep[: len(noise)], noise, picture), x, rows)
+        return model_sampling.noise_scaling(timestep[: len(noise)], noise, self.predicted.to(noise))

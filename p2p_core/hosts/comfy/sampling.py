@@ -34,6 +34,19 @@ class Sampling:
     denoise: float = 1.0
 
 
+def sigmas_of(model, sampling: Sampling) -> torch.Tensor:
+    """The noise levels that KSampler steps through, [steps made + 1]."""
+    return comfy.samplers.KSampler(
+        model,
+        sampling.steps,
+        model.load_device,
+        sampling.sampler_name,
+        sampling.scheduler,
+        sampling.denoise,
+        model_options=model.model_options,
+    ).sigmas
+
+
 def sample(
     guider: EditGuider, latent: dict[str, Any], sampling: Sampling, run_of: tuple[int, int] = (0, 1)
 ) -> tuple[torch.Tensor, Run]:
@@ -44,20 +57,12 @@ def sample(
         run_of: (i, n) says that this is run i of n in a row, which share one progress bar.
 
     Returns:
-        latents [(1 + edits) * batch, ...], the source's first, and the finished run.
+        latents [(1 + edits) * batch, ...], the source's first unless it was recorded, and the finished run.
     """
     model = guider.model_patcher
     samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"])
     noise = comfy.sample.prepare_noise(samples, sampling.seed, latent.get("batch_index"))
-    sigmas = comfy.samplers.KSampler(
-        model,
-        sampling.steps,
-        model.load_device,
-        sampling.sampler_name,
-        sampling.scheduler,
-        sampling.denoise,
-        model_options=model.model_options,
-    ).sigmas
+    sigmas = sigmas_of(model, sampling)
     number, runs = run_of
     progress = latent_preview.prepare_callback(model, sampling.steps * runs)
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-import uuid
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import comfy.ldm.modules.attention as comfy_attention
@@ -17,8 +16,9 @@ from ...attention import Attend, Call
 from ...errors import EditError
 from ...layers import Layer
 from ...rows import Evaluation
-from ...run import Run
+from ...tokens import Prompt
 from .conditioning import Conditioning, misfit, stack
+from .session import Session
 
 
 @dataclass(frozen=True)
@@ -58,14 +58,22 @@ class Unet(Architecture):
         tokens = embeddings.shape[1]
         return not tokens % length and torch.equal(embeddings, embeddings[:, :length].repeat(1, tokens // length, 1))
 
+    def text_positions(self, embeddings: torch.Tensor, options: dict[str, Any]) -> int:
+        """How many a prompt has in the model, sampled alone."""
+        return embeddings.shape[1]
+
+    def stays_in_place(self, prompt: Prompt) -> bool:
+        """Whether the picture of a prompt, made as long as others, has its places where it has them alone."""
+        return True
+
     def finish(self, cond: dict[str, Any], network) -> None:
         """Nothing: prompts are attended to as they were encoded."""
 
-    def attach(self, model, run: Run, evaluations: dict[uuid.UUID, bool]) -> None:
-        """Hang a run on `model`, a private clone, where it concerns the run. See AttentionPatch."""
+    def attach(self, model, session: Session) -> None:
+        """Hang a session on `model`, a private clone, where it concerns its run. See AttentionPatch."""
         replaced = model.model_options["transformer_options"].get("patches_replace", {})
         slots: dict[tuple, list[Layer]] = {}
-        for layer in filter(run.concerns, self.layers):
+        for layer in filter(session.run.concerns, self.layers):
             name = "attn1" if layer.kind == "self" else "attn2"
             # The host asks for a transformer's own patch before its block's, so we replace the transformer's where
             # there is one. Everywhere else we take the block's: guidance like PAG sets that one in the midst of a run.
@@ -73,7 +81,7 @@ class Unet(Architecture):
             slots.setdefault((name, key if key in replaced.get(name, {}) else key[:2]), []).append(layer)
         for (name, key), layers in slots.items():
             previous = replaced.get(name, {}).get(key)
-            model.set_model_patch_replace(AttentionPatch(run, layers, evaluations, previous), name, *key)
+            model.set_model_patch_replace(AttentionPatch(session, layers, previous), name, *key)
 
 
 def unet_layers(model) -> list[Layer]:
@@ -152,15 +160,12 @@ class AttentionPatch:
     What a patch of another pack makes of the attention stays, and the edit is added to it.
 
     Args:
-        evaluations: for the id of each edited conditioning, whether source and edits share its prompt; filled
-            once the host has processed them.
         previous: the patch that was in this place before.
     """
 
-    def __init__(self, run: Run, layers: list[Layer], evaluations: dict[uuid.UUID, bool], previous: Callable | None):
-        self.run = run
+    def __init__(self, session: Session, layers: list[Layer], previous: Callable | None):
+        self.session = session
         self.layers = {layer.index: layer for layer in layers}
-        self.evaluations = evaluations
         self.previous = previous
         self._checked: set[Layer] = set()
 
@@ -172,7 +177,7 @@ class AttentionPatch:
         if previous is not None and layer.kind == "cross" and call.evaluations and layer not in self._checked:
             self._checked.add(layer)
             self._check_previous(previous, call)
-        return self.run.attention(call, self._attend(extra_options), previous)
+        return self.session.run.attention(call, self._attend(extra_options), previous)
 
     def to(self, *args, **kwargs):
         """Passed on: the host moves patches that hold tensors along with the model."""
@@ -207,7 +212,7 @@ class AttentionPatch:
 
     def _evaluations(self, q, k, layer: Layer, extra_options) -> tuple[Evaluation, ...]:
         uuids = extra_options["uuids"]
-        rows = len(self.run.rows)
+        rows = len(self.session.run.rows)
         if len(q) != len(k) or len(q) != rows * len(uuids):
             raise EditError(
                 "model",
@@ -223,13 +228,13 @@ class AttentionPatch:
                 f"Another node on this model changes their number. {_MERGED}",
                 f"{_TAKE_OUT}, or keep the edit out of this layer with self_layers or blocks.",
             )
-        known = ((i * rows, key) for i, key in enumerate(uuids) if key in self.evaluations)
-        return tuple(Evaluation(base, shares_prompt=self.evaluations[key]) for base, key in known)
+        known = self.session.evaluations
+        return tuple(replace(known[key], base=i * rows) for i, key in enumerate(uuids) if key in known)
 
     def _check_previous(self, previous: Attend, call: Call) -> None:
         """The edit is added to what another patch makes of the prompts; some make nothing of them."""
         base = call.evaluations[0].base
-        rows = slice(base, base + len(self.run.rows))
+        rows = slice(base, base + len(self.session.run.rows))
         heard, deaf = (previous(call.q, call.k, v)[rows] for v in (call.v, -call.v))
         if torch.equal(heard, deaf):
             raise EditError(

@@ -3,6 +3,10 @@
     make bench
     make bench ARGS="--models sd15 sdxl --sizes 512 768 1024 --repeats 5"
     make bench ARGS="--models sd3 flux --blocks 3 --sizes 256"
+    make bench ARGS="--recorded"
+
+With `--recorded` whole runs are compared instead of steps: edits of a recorded source, and of one that is sampled
+beside them.
 
 Full architectures, random weights. Each contender makes the same step of the same batch, turn by turn, in one
 process; ratios are of medians. On the CPU seconds are the process's own. Prints a table and writes
@@ -12,6 +16,7 @@ process; ratios are of medians. On the CPU seconds are the process's own. Prints
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import statistics
 import sys
@@ -28,11 +33,14 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=["cpu", "cuda"], help="default: cuda where there is one")
     parser.add_argument("--models", nargs="+", choices=["sd15", "sdxl", "sd3", "flux", "chroma", "lumina2", "zimage"])
-    parser.add_argument("--blocks", type=int, help="of a transformer; default: all of them")
+    parser.add_argument("--blocks", type=int, help="of a transformer, or of SDXL's deepest; default: all")
     parser.add_argument("--kinds", nargs="+", help="default: all")
     parser.add_argument("--sizes", nargs="+", type=int, help="pixels of the square pictures")
     parser.add_argument("--edits", nargs="+", type=int, default=[1, 2, 4], help="edits of one source, for growth")
     parser.add_argument("--repeats", type=int, help="rounds of every contender")
+    parser.add_argument("--recorded", action="store_true", help="whole runs with a recorded source")
+    parser.add_argument("--steps", type=int, default=5, help="of each of those runs")
+    parser.add_argument("--keep", nargs="+", default=["attention", "predictions"], help="of a recorded source")
     parser.add_argument("--attention", choices=["pytorch", "sub-quadratic"], default="pytorch")
     parser.add_argument(
         "--no-maps-in-memory", action="store_true", help="leave out the contender with materialised maps"
@@ -52,6 +60,7 @@ def main() -> None:
     args.cpu = device == "cpu"
     args.use_pytorch_cross_attention = options.attention == "pytorch"
     inside_comfyui.load_pack(bootstrap.CHECKOUT)
+    from bench.speed import recorded
     from bench.speed.contenders import kinds_of, measure
     from bench.speed.full_models import full_model
 
@@ -63,6 +72,12 @@ def main() -> None:
     rows = []
     for name in models:
         model = full_model(name, dtype, options.blocks)
+        if options.recorded:
+            for size, keep in itertools.product(sizes, options.keep):
+                result = recorded.measure(model, name, size, options.steps, repeats, keep)
+                rows.append({"model": name, "size": size, "keep": keep, "steps": options.steps, **result})
+                print(recorded_line(rows[-1]), flush=True)
+            continue
         kinds = kinds_of(name)
         first = next(iter(kinds))
         jobs = [(size, kind, 1) for size in sizes for kind in options.kinds or kinds]
@@ -72,11 +87,12 @@ def main() -> None:
             result = measure(model, name, size, kind, edits, repeats, with_maps)
             rows.append({"model": name, "size": size, "kind": kind, "edits": edits, **result})
             print(line(rows[-1]), flush=True)
-        del model
     about = {"device": torch.cuda.get_device_name() if not slow else f"{torch.get_num_threads()} CPU threads"}
     about |= {"torch": torch.__version__, "dtype": str(dtype), "attention": options.attention, "repeats": repeats}
     about |= {"blocks": options.blocks} if options.blocks else {}
-    output = options.output or Path(__file__).with_name("results") / f"{device}.json"
+    about |= {"recorded": True} if options.recorded else {}
+    named = f"{device}_recorded" if options.recorded else device
+    output = options.output or Path(__file__).with_name("results") / f"{named}.json"
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps({**about, "date": time.strftime("%Y-%m-%d"), "rows": rows}, indent=1))
     print(f"{about}\nwritten to {output}")
@@ -91,6 +107,15 @@ def line(row: dict) -> str:
         text += f"   maps / edit {median['maps'] / median['edit']:.2f}"
         text += f"   extra memory {ours / 2**20:.0f} of {theirs / 2**20:.0f} MiB ({ours / max(theirs, 1):.1%})"
     return text
+
+
+def recorded_line(row: dict) -> str:
+    median = {name: statistics.median(seconds) for name, seconds in row["seconds"].items()}
+    text = f"{row['model']} {row['size']:4d} px  keeps {row['keep']:<11} plain {median['plain']:7.2f} s"
+    text += f"   record / plain {median['record'] / median['plain']:.3f}"
+    text += f"   edit / both {median['edit'] / median['both']:.3f}"
+    text += f"   {row['bytes'] / 2**20:.0f} MiB, computed {row['expected_bytes'] / 2**20:.0f}"
+    return text + f"   apart {row['apart']:.0e}"
 
 
 if __name__ == "__main__":

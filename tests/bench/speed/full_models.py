@@ -100,13 +100,23 @@ WIDTHS |= {"lumina2": 2560, "zimage": 2560}
 CHANNELS = dict.fromkeys(_SIZES, 4) | dict.fromkeys(JOINT_TEXT, 16)
 
 
+def _shallower(depths, blocks: int):
+    """Depths of transformers, in a list or alone, with `blocks` in place of the deepest."""
+    if isinstance(depths, list):
+        return [_shallower(depth, blocks) for depth in depths]
+    return blocks if depths == 10 else depths
+
+
 def full_model(name: str, dtype: torch.dtype, blocks: int | None = None):
     """A ModelPatcher with weights of unit gain, so that nothing overflows and no number is denormal.
 
     `blocks`: of a transformer, in place of all; of those of Flux's kind, a third are double blocks.
+    Of SDXL's deepest parts.
     """
     if name in _SIZES:
         config_class, sizes = _SIZES[name]
+        if blocks and name == "sdxl":
+            sizes = {key: _shallower(value, blocks) for key, value in sizes.items()}
         config = config_class({**_COMMON, **sizes})
     else:
         config_class, sizes = _JOINT_SIZES[name]

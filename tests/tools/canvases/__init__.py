@@ -12,7 +12,7 @@ from .edits import (
 )
 from .other_models import controlnet, sdxl
 from .pictures import painted_mask, real_picture
-from .sampling import custom_sampler, shared_trajectory
+from .sampling import custom_sampler, many_wordings, shared_trajectory
 from .tools import attention_maps, layer_study, sweep
 
 EXAMPLES = {
@@ -23,6 +23,7 @@ EXAMPLES = {
         reweighting,
         local_blend,
         several_edits,
+        many_wordings,
         img2img_mask,
         real_picture,
         painted_mask,

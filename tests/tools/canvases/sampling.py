@@ -60,3 +60,38 @@ comes in is the source's; the one that comes out is the batch: source first, the
 - **Other samplers:** *SamplerEulerAncestral*, *SamplerDPMPP_SDE*: their noise is shared by source and edits as well.
 - **Only some steps:** *SplitSigmas*. Windows are fractions of the steps that this sampler makes.
 """)
+
+
+def many_wordings(canvas: Canvas) -> None:
+    demo = Demo(canvas)
+    words = canvas.add("PrimitiveStringMultiline", 0, "the source's prompt", value="a fox sitting on a car")["STRING"]
+    source = canvas.add("CLIPTextEncode", 1, "the source", clip=demo.model["clip"], text=words)["CONDITIONING"]
+    recorded = canvas.add("P2PRecordSource", 1, "sampled once", source=source, **{**demo.inputs, **SAMPLING})
+    edit = demo.align(words, "an owl sitting on a car", 2, "change the words, queue again")
+    edited = canvas.add(
+        "P2PEditRecorded",
+        3,
+        "runs alone from the second time on",
+        model=demo.model["model"],
+        edit=edit["edit"],
+        negative=demo.negative,
+        recording=recorded["recording"],
+    )
+    before = demo.decode(recorded["source"], 3, "decode the source")
+    after = demo.decode(edited["edited"], 3, "decode the edit")
+    compared = canvas.add("P2PCompare", 4, source=before, edited=after, edit=edit["edit"])
+    demo.save(compared["comparison"], 5)
+    canvas.note("""
+### Many wordings of one source
+
+*P2PRecordSource* samples the source once and keeps what edits need of it. Write another `edit_prompt` and queue again:
+only *P2PEditRecorded* samples now, at about half the price. Each comparison is saved.
+
+- **Keep the seed fixed**, or each queue records anew. The same holds for all that comes before the recorder: its model,
+  its prompts and its settings.
+- **Settings of the edit**, such as *AttentionInjectSchedule* or *AttentionLocalBlend*, go between the two on the right:
+  they change without recording anew.
+- **The source's prompt** is written once, on the left: the recorder and *PromptPairAlign* have to have the same.
+- **A large picture?** The note under the recorder says how much memory it took. `until` 0.8 is enough for the default
+  windows; `predictions` takes very little and saves less.
+""")
