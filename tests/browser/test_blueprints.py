@@ -17,28 +17,29 @@ WIRED = """(node) => {
 }"""
 
 
-def open_search(canvas) -> None:
-    """A canvas that has just been loaded takes no clicks for a while."""
+def until(canvas, act, condition: str) -> None:
+    """Do something until it has happened: a canvas that is still busy takes no clicks."""
     from playwright.sync_api import TimeoutError  # where there is none, the tests are skipped
 
-    for _ in range(10):
-        canvas.page.mouse.dblclick(700, 300)
+    for _ in range(20):
+        act()
         with contextlib.suppress(TimeoutError):
-            return canvas.page.wait_for_function("() => document.activeElement?.tagName === 'INPUT'", timeout=1000)
-    raise AssertionError("the search doesn't open")
+            canvas.page.wait_for_function(condition, timeout=1000)
+            return
+    raise AssertionError(f"it never came to {condition}")
 
 
 def place(canvas, name: str) -> str:
     """The blueprint that is called so, put on an empty canvas as a person does it."""
     canvas.load(EMPTY)
-    open_search(canvas)
-    canvas.page.keyboard.type(name)
+    mouse, keyboard = canvas.page.mouse, canvas.page.keyboard
+    until(canvas, lambda: mouse.dblclick(700, 300), "() => document.activeElement?.tagName === 'INPUT'")
+    keyboard.type(name)
     canvas.page.get_by_text(name, exact=True).first.wait_for()
-    canvas.page.wait_for_timeout(600)  # the list is still being sorted
-    canvas.page.keyboard.press("Enter")
+    until(canvas, lambda: keyboard.press("Enter"), "() => document.activeElement?.tagName !== 'INPUT'")
     canvas.frames(6)
-    canvas.page.mouse.click(700, 240)  # newer front ends let the place be chosen
-    canvas.page.wait_for_function("() => window.app.graph.nodes.length")
+    mouse.click(700, 240)  # newer front ends let the place be chosen
+    canvas.page.wait_for_function("() => window.app.graph.nodes.length > 0")
     (node,) = canvas.saved()["nodes"]
     return str(node["id"])
 
