@@ -28,8 +28,9 @@ def chosen(files: Sequence[Path], count: int = COLUMNS * ROWS) -> list[Row]:
     for file in files[::step][:8]:
         for row in read_rows(file):
             by_kind[row["kind"]].setdefault(row["line"], row)
-    kinds = {kind: _spread(list(rows.values()), count) for kind, rows in sorted(by_kind.items())}
-    turns = [[kind, rows[turn]] for turn in range(count) for kind, rows in kinds.items() if turn < len(rows)]
+    each = -(-count // max(len(by_kind), 1))
+    kinds = {kind: _spread(list(rows.values()), each) for kind, rows in sorted(by_kind.items())}
+    turns = [[kind, rows[turn]] for turn in range(each) for kind, rows in kinds.items() if turn < len(rows)]
     return [row for _, row in sorted(turns[:count], key=lambda one: one[0])]
 
 

@@ -37,8 +37,9 @@ def plain(tmp_path_factory):
 
 
 @pytest.fixture
-def start():
-    """Starts the command, and ends it with the test."""
+def start(monkeypatch):
+    """Starts the command, and ends it with the test. Ray's workers are as nice as the test, not by 15 nicer."""
+    monkeypatch.setenv("RAY_worker_niceness", "0")
     started = []
 
     def run(folder, *arguments: str) -> subprocess.Popen:
