@@ -132,7 +132,8 @@ def word_swap_transformer(canvas: Canvas) -> None:
     demo = Demo(canvas, architecture="transformer")
     edit = demo.align("a fox sitting on a red car in the snow", "a fox sitting on a purple car in the snow")
     scheduled = canvas.add("AttentionInjectSchedule", 2, edit=edit["edit"], cross_end=0.0, self_end=0.4)
-    demo.compare(demo.sample(scheduled["edit"], 3), 4)
+    sampled = demo.sample(scheduled["edit"], 3)
+    demo.compare(sampled, 4, maps=sampled["maps"])
     canvas.note("""
 ### One word for another, in a transformer
 
@@ -149,14 +150,14 @@ the source's places and keeps its own words. The small transformer of this pack 
 
 def local_blend_transformer(canvas: Canvas) -> None:
     demo = Demo(canvas, architecture="transformer")
-    edit = demo.align("a fox sitting on a red car in the snow", "a dog sitting on a red car in the snow")
+    edit = demo.align("a fox sitting on a red car in the snow", "an owl sitting on a red car in the snow")
     blended = canvas.add(
         "AttentionLocalBlend",
         2,
         "only where the words are",
         edit=edit["edit"],
         source_words="fox",
-        edit_words="dog",
+        edit_words="owl",
     )
     sampled = demo.sample(blended["edit"], 3)
     demo.compare(sampled, 4, maps=sampled["maps"])
