@@ -72,6 +72,8 @@ export const CHINESE = {
   "Set by a connected input": "由连接的输入决定",
   "Remove the window of {name}": "移除 {name} 的窗口",
   "Remove this window": "移除这个窗口",
+  cross: "交叉",
+  self: "自注意",
   step: "步",
   part: "比例",
   ": steps {first} to {last} of {steps}": "：第 {first} 到 {last} 步，共 {steps} 步",
