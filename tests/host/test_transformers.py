@@ -202,3 +202,18 @@ def test_the_page_of_models_is_what_the_table_says():
     assert export_models.PAGE.read_text(encoding="utf-8") == export_models.page(MODELS), (
         "run tests/tools/export_models.py"
     )
+
+
+@pytest.mark.parametrize(("name", "size"), [("lumina", (8, 4)), ("wan", (10, 4)), ("cosmos", (10, 4))])
+def test_a_prompt_with_as_many_positions_as_the_picture(name, size, double, seen):
+    """The lengths of a call say nothing then: calls are told apart by their order."""
+    edit, how = edit_for(name, SOURCE, LONGER), settings_for(name, size=size, dtype=double)
+    latents, finished = run(edit.schedule(NOTHING), **how)
+    forward = next(call.forward for call in seen if call.forward is not None)
+    assert forward.text == forward.image
+    for row, prompt in enumerate((edit.source, edit.variants[0].prompt)):
+        assert_same(latents[row : row + 1], plain(prompt.encoding, **how), 1e-6)
+    assert not finished.edited
+    seen.clear()
+    run(edit.schedule(PARTLY), **how)
+    assert_literal(seen, edit.schedule(PARTLY), how["model"], 1e-6)
