@@ -72,6 +72,8 @@ export const CHINESE = {
   "Set by a connected input": "由连接的输入决定",
   "Remove the window of {name}": "移除 {name} 的窗口",
   "Remove this window": "移除这个窗口",
+  cross: "交叉",
+  self: "自注意",
   step: "步",
   part: "比例",
   ": steps {first} to {last} of {steps}": "：第 {first} 到 {last} 步，共 {steps} 步",
@@ -84,7 +86,7 @@ export const CHINESE = {
   "one thing, with a local blend": "只改一样（配局部混合）",
   "another style": "换风格",
   "1 to 4 steps": "1 到 4 步",
-  "transformer (SD 3.x, Flux.1)": "Transformer 模型（SD 3.x、Flux.1）",
+  "transformer (Flux, SD 3.x)": "Transformer 模型（Flux、SD 3.x）",
   // edit this prompt
   "Edit this prompt (P2P)": "编辑此提示词 (P2P)",
   "Select one KSampler, or another sampler of ComfyUI's own.": "请选中一个 K采样器，或 ComfyUI 自带的其他采样器。",

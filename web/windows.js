@@ -68,7 +68,7 @@ export const PRESETS = {
   "one thing, with a local blend": [1, 0.4],
   "another style": [0.8, 0.7],
   "1 to 4 steps": [0.5, 0.2],
-  "transformer (SD 3.x, Flux.1)": [0, 0.2],
+  "transformer (Flux, SD 3.x)": [0, 0.4],
 };
 
 /** The kind of edit whose windows the node has, or "". */

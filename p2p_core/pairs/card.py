@@ -91,7 +91,7 @@ def _filters(order: Order) -> str:
             f"CLIP (`{order.clip}`) asked for {asked.image:g} between the pictures, {asked.caption:g} between a "
             f"picture and its caption and {asked.direction:g} between the two changes."
         )
-    named += [f"So did the filter `{name}` with its own measure." for name in order.filters]
+    named += [f"The filter `{name}` judged what was left." for name in order.filters]
     if order.clip or order.filters:
         return " ".join([*named, f"Of each pair of captions the best {order.keep} were kept."])
     return " ".join([*named, "**Nothing else was filtered**: no CLIP was given."])

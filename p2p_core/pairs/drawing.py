@@ -15,6 +15,7 @@ from ..errors import EditError
 from ..hosts.diffusers.loading import generator, sampled_by
 from ..hosts.diffusers.networks import network_of
 from ..hosts.diffusers.pipeline import align
+from ..hosts.diffusers.unet import Unet
 from ..schedule import InjectSchedule, Window, parse_word_windows
 from ..words import letters, split_words
 from .plan import Sample
@@ -57,13 +58,14 @@ class Painter:
     def __init__(self, settings: Settings):
         torch.set_num_threads(settings.threads)
         pipe = _load(settings)
-        network_of(pipe)  # only to have it checked
-        pixels = pipe.unet.config.sample_size * pipe.vae_scale_factor
+        network = network_of(pipe)
+        side = pipe.unet.config.sample_size if isinstance(network, Unet) else pipe.default_sample_size
+        pixels = side * pipe.vae_scale_factor
         self.settings = replace(settings, width=settings.width or pixels, height=settings.height or pixels)
-        self.pipe = sampled_by(pipe, settings.sampler_name, settings.scheduler)
+        self.pipe = _sampled(pipe, network, settings)
         self.pipe.set_progress_bar_config(disable=True)
         if settings.compile:
-            compile_parts(self.pipe.unet)
+            compile_parts(network.module)
         self.edit = cache(self._edit)
 
     def _edit(self, request: Request) -> Edit:
@@ -135,15 +137,6 @@ class Painter:
         return np.split(pixels, np.cumsum(together.counts)[:-1])
 
 
-def again(painter: Painter, sample: Sample, rows: int) -> np.ndarray:
-    """The source and the edit of one sample, [2, height, width, 3], to the bit as they came out of a batch of `rows`.
-
-    What else was in the batch does not matter, but how many rows it had: a processor adds up larger batches in another
-    order. So the sample itself fills the rows.
-    """
-    return painter.draw([[sample] * (rows - 1)])[0][:2]
-
-
 def _check_words(tokenizer, request: Request) -> None:
     """The demo model takes every word that it does not know for the same one, and draws anything."""
     known = tokenizer.get_vocab()
@@ -174,8 +167,22 @@ def _load(settings: Settings) -> Any:
         ) from error
 
 
-def compile_parts(unet) -> None:
-    """Compile what lies between a UNet's attention layers; these change from step to step and stay as they are."""
-    for module in unet.modules():
+def _sampled(pipe, network, settings: Settings):
+    """The pipeline with the sampler of the settings; SD 3.x and Flux.1 keep the one that they were trained for."""
+    if isinstance(network, Unet):
+        return sampled_by(pipe, settings.sampler_name, settings.scheduler)
+    usual = Settings()
+    if (settings.sampler_name, settings.scheduler) != (usual.sampler_name, usual.scheduler):
+        raise EditError(
+            "sampler_name",
+            f"{network.architecture.name} is sampled by its own scheduler.",
+            "Leave --sampler_name and --scheduler out.",
+        )
+    return pipe
+
+
+def compile_parts(network) -> None:
+    """Compile what lies between the attention layers; these change from step to step and stay as they are."""
+    for module in network.modules():
         if type(module).__name__ in ("ResnetBlock2D", "FeedForward"):
             module.compile(dynamic=False)

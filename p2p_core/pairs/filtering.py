@@ -22,7 +22,7 @@ class Drawn:
     """A sample's two pictures, [height, width, 3] bytes, and what was found of them.
 
     Attributes:
-        rows: pictures in its batch; see `drawing.again`.
+        rows: pictures in its batch; see `again`.
         dropped: the name of why it is not kept; empty while it is.
     """
 

@@ -18,10 +18,10 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from ..errors import EditError
+from .again import redraw
 from .arguments import order_of, parser
 from .captions import demo_lines
 from .plan import Task, tasks
@@ -29,8 +29,7 @@ from .progress import Progress
 from .reading import Lines, Reject, read_lines, requests
 from .report import finish
 from .request import Request
-from .rows import PICTURES, pixels, sample_of
-from .shards import Shards, read_rows, said_where_full, whole
+from .shards import Shards, said_where_full, whole
 from .tally import Tally
 from .task import Done, Order, Worker, score_names
 
@@ -171,24 +170,3 @@ def _leaves(value, name: str = "") -> dict[str, str]:
 
 def _write_json(told: dict, file) -> None:
     file.write((json.dumps(told, indent=2) + os.linesep).encode())
-
-
-def redraw(shard: Path, number: str, folder: Path) -> int:
-    """Draw a row again and save both pictures; 1 unless they are the row's to the bit."""
-    rows = list(read_rows(shard))
-    if not number.isdigit() or int(number) >= len(rows):
-        raise EditError("again", f"there is no row {number} in {shard.name}.", f"It has rows 0 to {len(rows) - 1}.")
-    from PIL import Image
-
-    from .drawing import Painter, again
-
-    row = rows[int(number)]
-    sample, settings, filled = sample_of(row)
-    pictures = again(Painter(settings), sample, filled)
-    folder.mkdir(parents=True, exist_ok=True)
-    worst = 0
-    for name, picture in zip(PICTURES, pictures):
-        Image.fromarray(picture).save(folder / f"again_{name}.png")
-        worst = max(worst, int(np.abs(pixels(row[name]).astype(int) - picture).max()))
-    print("The same to the bit." if not worst else f"Other pictures: by up to {worst} of 255.")
-    return int(worst > 0)

@@ -17,10 +17,10 @@ import torch
 from ..attention import Attend, Call, edited_attention
 from ..edit import Edit
 from ..errors import EditError
+from ..hosts.diffusers.network import Inputs
 from ..hosts.diffusers.networks import network_of
 from ..hosts.diffusers.predictions import blended
 from ..hosts.diffusers.schedulers import denoised_parts, executed_levels
-from ..hosts.diffusers.unet import EditProcessor, Unet
 from ..layers import Layer
 from ..rows import Evaluation
 from ..run import Run
@@ -36,41 +36,41 @@ def drawn_together(pipe, edits: Sequence[Edit]) -> Iterator[Together]:
         edits: by the host's `align`, any number of variants each.
     """
     together = Together(pipe, edits)
+    network = together.network
     with ExitStack() as undo:
-        for layer, attention in together.layers:
+        for layer, attention in network.layers:
             undo.callback(attention.set_processor, attention.processor)
-            attention.set_processor(EditProcessor(together, layer, attention.processor))
-        undo.callback(pipe.unet.register_forward_pre_hook(together.before_unet, with_kwargs=True).remove)
-        undo.callback(pipe.unet.register_forward_hook(together.after_unet).remove)
+            attention.set_processor(network.processor(together, layer, attention.processor))
+        undo.callback(network.module.register_forward_pre_hook(together.before_network, with_kwargs=True).remove)
+        undo.callback(network.module.register_forward_hook(together.after_network).remove)
         yield together
 
 
 class Together:
-    """The runs of one call of a pipeline. What an EditProcessor asks of a run and its engine, this is for all."""
+    """The runs of one call of a pipeline. What the host's processors ask of a run and its engine, this is for all.
+
+    Attributes:
+        prompts: to call the pipeline with; counts: for each source how many of them are its own and its edits'.
+        inputs, evaluations: of the network's call that is being made, an evaluation for each source.
+    """
 
     def __init__(self, pipe, edits: Sequence[Edit]):
-        network = network_of(pipe)
-        if not isinstance(network, Unet):
-            raise EditError(
-                "model",
-                f"pairs are drawn by models with a UNet so far, and this is {network.architecture.name}.",
-                "Use SD 1.x, SD 2.x or SDXL.",
-            )
-        self.architecture, self.layers = network.architecture, network.layers
+        self.network = network_of(pipe)
         self.edits = edits
         self.counts = [1 + len(edit.variants) for edit in edits]
         self.prompts = [text for edit in edits for text in (edit.source.text, *(v.prompt.text for v in edit.variants))]
         self.evaluations: tuple[Evaluation, ...] = ()
         self.size = (0, 0)
+        self.inputs: Inputs | None = None
         self._pipe = pipe
         self._runs: list[Run] = []
         self._timesteps: torch.Tensor | None = None
         self._levels: list[float] = []
-        self._asked: tuple[torch.Tensor, float] | None = None
+        self._first: Inputs | None = None
 
     @property
     def engine(self) -> Together:
-        """What an EditProcessor asks for its layer's attention."""
+        """What a processor asks for its layer's attention."""
         return self
 
     def concerns(self, layer: Layer) -> bool:
@@ -90,31 +90,33 @@ class Together:
                 pairs += run.pairs(replace(call, evaluations=(evaluation,)), attend)
         return edited_attention(call, pairs, attend)
 
-    def before_unet(self, unet, args: tuple, kwargs: dict[str, Any]) -> None:
-        named = dict(zip(("sample", "timestep"), args)) | kwargs
-        sample, timestep = named["sample"], float(named["timestep"])
+    def before_network(self, module, args: tuple, kwargs: dict[str, Any]) -> None:
+        given = self.network.read(args, kwargs, self._pipe.scheduler)
         if self._pipe.scheduler.timesteps is not self._timesteps:
-            self._begin(sample, timestep)
-        step = sum(level >= timestep for level in self._levels) - 1
+            self._begin(given)
+        step = sum(level >= given.timestep for level in self._levels) - 1
         for run in self._runs:
             run.begin_step(max(step, 0), len(self._levels))
-        conditional = len(sample) - len(self.prompts)  # the last rows; before them those of the negative prompt, if any
-        self.evaluations = tuple(Evaluation(conditional + first) for first in self._firsts)
-        self._asked = sample, timestep
+        conditional = len(given.latents) - len(self.prompts)  # before them are those of the negative prompt, if any
+        edited = self.network.has_prompts_of(given, self._first)
+        self.evaluations = tuple(Evaluation(conditional + first) for first in self._firsts) if edited else ()
+        self.inputs = given
 
-    def after_unet(self, unet, args, output):
-        """The UNet's prediction, edits with a local blend kept to their masks."""
-        predictions, (sample, timestep) = output[0], self._asked
-        if any(run.has_rules for run in self._runs):
-            parts = denoised_parts(self._pipe.scheduler, timestep)
-            predictions = predictions.clone()
-            bases = range(0, len(sample), len(self.prompts))
-            for run, first in zip(self._runs, self._firsts):
-                if run.has_rules:
-                    rows = [slice(base + first, base + first + len(run.rows)) for base in bases]
-                    latents = [sample[of, : predictions.shape[1]] for of in rows]
-                    for of, made in zip(rows, blended(run, [predictions[of] for of in rows], latents, parts)):
-                        predictions[of] = made
+    def after_network(self, module, args, output):
+        """The network's prediction, edits with a local blend kept to their masks."""
+        given = self.inputs
+        if not any(run.has_rules for run in self._runs):
+            return output
+        parts = denoised_parts(self._pipe.scheduler, given.timestep)
+        predictions = self.network.predicted(output[0], given).clone()
+        bases = range(0, len(given.latents), len(self.prompts))
+        for run, first in zip(self._runs, self._firsts):
+            if run.has_rules:
+                rows = [slice(base + first, base + first + len(run.rows)) for base in bases]
+                latents = [given.latents[of, : predictions.shape[1]] for of in rows]
+                for of, made in zip(rows, blended(run, [predictions[of] for of in rows], latents, parts)):
+                    predictions[of] = made
+        predictions = self.network.as_output(predictions, output[0], given)
         return (predictions,) if isinstance(output, tuple) else type(output)(sample=predictions)
 
     @property
@@ -122,11 +124,11 @@ class Together:
         """For each source its row."""
         return [0, *accumulate(self.counts)][:-1]
 
-    def _begin(self, sample: torch.Tensor, timestep: float) -> None:
+    def _begin(self, given: Inputs) -> None:
         scheduler = self._pipe.scheduler
-        self._timesteps = scheduler.timesteps
+        self._timesteps, self._first = scheduler.timesteps, given
         executed = getattr(self._pipe, "num_timesteps", None)
         order = getattr(scheduler, "order", 1)
-        self._levels = executed_levels(self._timesteps.tolist(), timestep, executed, order)
-        self.size = tuple(sample.shape[-2:])
-        self._runs = [Run(edit, self.architecture, 1, self.size) for edit in self.edits]
+        self._levels = executed_levels(self._timesteps.tolist(), given.timestep, executed, order)
+        self.size = tuple(given.latents.shape[-2:])
+        self._runs = [Run(edit, self.network.architecture, 1, self.size) for edit in self.edits]

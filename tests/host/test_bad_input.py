@@ -131,3 +131,46 @@ def test_a_text_encoder_of_another_model(server):
     graph = DemoGraph()
     loaded = graph.add("UNETLoader", unet_name="tiny_sd3.safetensors", weight_dtype="default")
     fails(server, sampled(graph, graph.align()[0], model=loaded[0]), "P2PSampler", "128", "4096", "CLIP")
+
+
+# -- what nodes that fill every free input bring -----------------------------------------------------
+
+
+def decoded(graph, sampled, output: int) -> list:
+    return graph.add("VAEDecode", samples=sampled[output], vae=graph.vae)[0]
+
+
+@pytest.mark.parametrize(
+    ("other", "said"), [({"width": 64}, "64 x 128 pixels"), ({"batch_size": 3}, "3 pictures")], ids=str
+)
+def test_pictures_of_another_run_are_named(server, other, said):
+    graph = DemoGraph()
+    pictures = graph.add("EmptyImage", **{"width": 128, "height": 128, "batch_size": 1, "color": 255, **other})[0]
+    maps = graph.p2p(graph.align()[0], steps=1)[2]
+    heat = graph.add("P2PAttentionMaps", maps=maps, words="", prompt="source", image=pictures)
+    graph.add("PreviewImage", images=heat[0])
+    fails(server, graph, "P2PAttentionMaps", "image", said, "disconnect")
+
+
+def test_maps_and_an_edit_of_other_prompts_are_named(server):
+    graph = DemoGraph()
+    sampled = graph.p2p(graph.align()[0], steps=1)
+    pictures = {name: decoded(graph, sampled, output) for output, name in enumerate(("source", "edited"))}
+    graph.add("P2PCompare", maps=sampled[2], edit=graph.align(edit="a fox sitting on a car")[0], **pictures)
+    fails(server, graph, "P2PCompare", "maps and edit", "different prompts")
+
+
+def test_an_edit_of_another_source_is_named(server):
+    graph = DemoGraph()
+    other = graph.align(source="an owl on a bus", edit="a fox on a bus")[0]
+    graph.keep(graph.p2p(graph.align(more=other)[0], steps=1)[1])
+    fails(server, graph, "PromptPairAlign", "edit", "another source_prompt", "disconnect edit")
+
+
+def test_a_mask_without_anything_in_it_is_named(server):
+    graph = DemoGraph()
+    mask = graph.add("SolidMask", value=0.0, width=64, height=64)[0]
+    words = {"source_words": "cat", "edit_words": "dog", "threshold": 0.3, "start": 0.2}
+    blend = graph.add("AttentionLocalBlend", edit=graph.align()[0], mask=mask, **words)[0]
+    graph.keep(graph.p2p(blend, steps=1)[1])
+    fails(server, graph, "AttentionLocalBlend", "mask", "0 everywhere", "disconnect")

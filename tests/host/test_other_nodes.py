@@ -101,15 +101,20 @@ def test_a_rule_that_takes_all_rows_together_sees_each_prompt_s_pictures_alone(r
         assert_same(latents[i * batch :][:batch], plain(prompt.encoding, with_rule(place, make()), **few))
 
 
-def test_a_rule_draws_the_noise_that_it_would_draw_without_an_edit():
-    def noisy(args):
-        return args["denoised"] + 0.01 * torch.randn(args["denoised"].shape[1:])
+@pytest.mark.parametrize("of_its_own", [False, True])
+def test_a_rule_draws_the_noise_that_it_would_draw_without_an_edit(of_its_own):
+    def noisy():
+        generator = torch.Generator().manual_seed(1) if of_its_own else None
 
-    edit, model = edit_of().schedule(NOTHING), with_rule("post", noisy)
-    torch.manual_seed(1)
-    alone = plain(edit.source.encoding, model, **FEW)
-    torch.manual_seed(1)
-    assert_same(run(edit, model, **FEW)[0][:1], alone)
+        def post_cfg(args):
+            return args["denoised"] + 0.01 * torch.randn(args["denoised"].shape[1:], generator=generator)
+
+        torch.manual_seed(1)
+        return with_rule("post", post_cfg)
+
+    edit = edit_of().schedule(NOTHING)
+    alone = plain(edit.source.encoding, noisy(), **FEW)
+    assert_same(run(edit, noisy(), **FEW)[0][:1], alone)
 
 
 def test_a_rule_that_asks_the_model_asks_it_no_more_often_than_without_an_edit():

@@ -100,28 +100,6 @@ def test_words_and_layers_that_are_none(server, how, mentioned):
     fails(server, graph, "P2PAttentionMaps", *mentioned)
 
 
-def other_pictures(graph: Tools, width: int = 128, count: int = 1) -> list:
-    return graph.add("EmptyImage", width=width, height=128, batch_size=count, color=255)[0]
-
-
-@pytest.mark.parametrize(
-    ("other", "said"),
-    [({"width": 64}, "64 x 128 pixels"), ({"count": 3}, "3 pictures")],
-)
-def test_pictures_of_another_run_are_named_as_nodes_that_fill_every_input_bring_them(server, other, said):
-    graph = Tools()
-    graph.shown(graph.maps(short(graph), image=other_pictures(graph, **other))[0])
-    fails(server, graph, "P2PAttentionMaps", "image", said, "disconnect")
-
-
-def test_maps_and_edit_of_different_prompts_are_named(server):
-    graph = Tools()
-    sampled = short(graph)
-    pictures = {name: graph.decoded(sampled[i]) for i, name in enumerate(("source", "edited"))}
-    graph.add("P2PCompare", maps=sampled[2], edit=graph.align(edit="a fox sitting on a car")[0], **pictures)
-    fails(server, graph, "P2PCompare", "maps and edit", "different prompts")
-
-
 # -- P2PCompare -------------------------------------------------------------------------------------
 
 

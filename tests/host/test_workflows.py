@@ -6,14 +6,14 @@ import json
 
 import numpy
 import pytest
-from bootstrap import CHECKOUT, STABLE
+from bootstrap import CHECKOUT, PACK, STABLE
 from PIL import Image
 
 from support.comfy_server import INPUTS
 from support.inside_comfyui import COMFYUI
 from tools.canvases import NEED_ANOTHER_MODEL
 from tools.export_api import API, NOTES, outdated
-from tools.workflow_builder import TITLE
+from tools.workflow_builder import TITLE, pack_version
 
 FOLDER = CHECKOUT / "example_workflows"
 EXAMPLES = sorted(path.stem for path in FOLDER.glob("*.json"))
@@ -63,6 +63,18 @@ def test_no_node_lies_over_another(name):
             beside = x >= other_x + other_width or other_x >= x + width
             below = y - TITLE >= other_y + other_height or other_y - TITLE >= y + height
             assert beside or below, (name, i)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_it_says_which_packs_and_files_it_needs(name):
+    nodes = [node for node in canvas(name)["nodes"] if node["type"] not in NOTES]
+    assert all(node["properties"]["cnr_id"] and node["properties"]["ver"] for node in nodes)
+    ours = {node["properties"]["ver"] for node in nodes if node["properties"]["cnr_id"] == PACK}
+    assert ours == {pack_version()}
+    for node in nodes:
+        if node["type"] == "CheckpointLoaderSimple":
+            (file,) = node["properties"]["models"]
+            assert file["name"] == node["widgets_values"][0] == file["url"].split("/")[-1]
 
 
 def test_every_node_of_the_pack_is_in_one(object_info):

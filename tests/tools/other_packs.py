@@ -40,6 +40,7 @@ PINNED = {
     "rgthree-comfy": ("rgthree", "42e73c3c48e8268129a6a1ea6d9766913bfc5435"),
     "sd-perturbed-attention": ("pamparamm", "2be8d83fa44dc0f28baf7be8122e57ed5d7165c3"),
 }
+FILES = [f"host/test_other_packs{part}.py" for part in ("", "_refused", "_alone")]
 NEEDED_BY_PACKS = ["colorama", "lark", "matplotlib", "opencv-python-headless", "pywavelets"]
 
 
@@ -68,7 +69,7 @@ def main(argv: list[str]) -> int:
         print(f"\n{error}", file=sys.stderr)
         return 1
     environment = {**os.environ, "COMFYUI_PATH": str(stable.comfyui), "P2P_OTHER_PACKS": str(folder)}
-    command = [str(python), "-m", "pytest", *(argv or ["host/test_other_packs.py", "host/test_other_packs_refused.py"])]
+    command = [str(python), "-m", "pytest", *(argv or FILES)]
     return subprocess.run(command, cwd=Path(__file__).resolve().parents[1], env=environment).returncode  # noqa: S603
 
 

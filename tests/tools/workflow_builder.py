@@ -12,6 +12,7 @@ Nodes stand in columns, one below the other; where a node's inputs are left out 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import bootstrap
@@ -19,6 +20,13 @@ import tomllib
 
 from tools.export_api import BYPASS, extra_values, input_specs, is_widget
 
+FILES = {
+    "sd_xl_base_1.0.safetensors": "https://huggingface.co/stabilityai/stable-diffusion-xl-base-1.0/resolve/main/"
+    "sd_xl_base_1.0.safetensors",
+    "v1-5-pruned-emaonly-fp16.safetensors": "https://huggingface.co/Comfy-Org/stable-diffusion-v1-5-archive/resolve/"
+    "main/v1-5-pruned-emaonly-fp16.safetensors",
+}
+"""Checkpoints that the examples name, as ComfyUI's own templates do."""
 TITLE, SLOT, WIDGET, TEXT, GAP = 30, 20, 28, 112, 50
 WIDE = {
     "P2PCompare": 460,
@@ -194,7 +202,11 @@ class Canvas:
                 for slot, (name, kind) in enumerate(named)
             ],
             **({"title": node.title} if node.title else {}),
-            "properties": {"Node name for S&R": node.definition["name"], **provenance(node.definition)},
+            "properties": {
+                "Node name for S&R": node.definition["name"],
+                **provenance(node.definition),
+                **files_of(node.values.values()),
+            },
             "widgets_values": values,
         }
 
@@ -227,6 +239,13 @@ def provenance(definition: dict) -> dict[str, str]:
     if definition["python_module"] == f"custom_nodes.{bootstrap.PACK}":
         return {"cnr_id": bootstrap.PACK, "ver": pack_version()}
     return {"cnr_id": "comfy-core", "ver": bootstrap.STABLE.version}
+
+
+def files_of(values: Iterable) -> dict[str, list[dict[str, str]]]:
+    """Where those of a node's files can be had that a newcomer lacks: the front end offers to fetch them."""
+    named = [value for value in values if isinstance(value, str) and value in FILES]
+    entries = [{"name": name, "url": FILES[name], "directory": "checkpoints"} for name in named]
+    return {"models": entries} if entries else {}
 
 
 def pack_version() -> str:

@@ -232,9 +232,11 @@ def test_what_can_t_be_edited_is_refused():
     transformer = pipeline("flux").transformer
     before = transformer.attn_processors
     try:
-        transformer.set_attn_processor(lambda attn, x, encoder_hidden_states=None, **more: (
-            x if encoder_hidden_states is None else (x, encoder_hidden_states)
-        ))  # as one of another attention backend, which never asks torch
+        transformer.set_attn_processor(
+            lambda attn, x, encoder_hidden_states=None, **more: (
+                x if encoder_hidden_states is None else (x, encoder_hidden_states)
+            )
+        )  # as one of another attention backend, which never asks torch
         with pytest.raises(EditError, match=r"^pipe: it was sampled without calling the edited attention"):
             edited("flux", edit)
     finally:

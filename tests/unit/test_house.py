@@ -153,7 +153,7 @@ def test_an_error_is_an_input_a_problem_and_a_remedy(path):
         assert {last for _, last in (problem, *remedy)} <= {".", ""}
 
 
-NODES = {"ComfyUI", *(path.stem for path in (ROOT / "web" / "docs").glob("*.md"))}
+NODES = {"ComfyUI", *(path.stem for path in (ROOT / "web" / "docs").glob("[A-Z]*.md"))}
 
 
 @pytest.mark.parametrize("path", [path for path in CORE if folder(path) in ("", "trials", "show")], ids=name)

@@ -181,7 +181,7 @@ class Row {
     this.element = el(
       "div",
       { class: `p2p-row p2p-row-${isWord(key) ? "word" : key}`, "data-row": name },
-      label(name),
+      label(isWord(key) ? name : say(name)),
       this.lane,
       isRemovable ? removeButton(name, () => editor.drop(key)) : el("span"),
     );

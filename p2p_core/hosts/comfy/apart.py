@@ -104,6 +104,8 @@ def _copy(value: Any, cut: Cut, made: dict[int, Any] | None = None) -> Any:
         return made[id(value)]
     if isinstance(value, torch.Tensor):
         return cut(value).clone()
+    if isinstance(value, torch.Generator):
+        return torch.Generator(value.device).set_state(value.get_state())
     if type(value) in (list, tuple):
         return type(value)(_copy(item, cut, made) for item in value)
     if type(value) is dict:

@@ -22,7 +22,7 @@ from .conditioning import Conditioning, misfit, pad, stack, written
 from .joint_calls import Asked, Forward, attends_to, four_dimensional, hiding, is_of_text, reason
 from .joint_models import MODELS
 from .joint_prompts import LEARNED, PACKED, adapted, alone, around, filled, laid_out, packed, tokens_of
-from .joint_row import FILLING, IMAGE, REFERENCES, TEXT, JointModel, second_attention
+from .joint_row import FILLING, IMAGE, REFERENCES, TEXT, JointModel, has_second, width_of
 from .session import Session
 
 OVERRIDE = "optimized_attention_override"
@@ -82,10 +82,10 @@ class Joint(Architecture):
             layers,
             pixels=getattr(model.model.latent_format, "spacial_downscale_ratio", 8),
             prompt_length=row.prompt_length,
-            blend_blocks=joint_blend_blocks(row.name, layers, second_attention(network)),
+            blend_blocks=joint_blend_blocks(row.name, layers, has_second(network)),
             row=row,
-            context_width=_width(network, row.context),
-            pooled_width=_width(network, row.pooled),
+            context_width=width_of(network, row.context),
+            pooled_width=width_of(network, row.pooled),
             multiple=attrgetter(row.multiple)(network) if row.multiple else 1,
             refiners=len(attrgetter(row.refiners)(network)) if row.refiners else 0,
         )
@@ -160,11 +160,6 @@ class Joint(Architecture):
         written_in = [stop - start for some in prompts for start, stop in map(written, some)]
         lengths = written_in if self.row.least_before or self.multiple > 1 or self.row.pad == "left" else lengths
         return [laid_out(self.row, embeddings, list(lengths), self.multiple) for embeddings in prompts]
-
-
-def _width(network, name: str) -> int | None:
-    """What a layer takes, by its name; None where there is none or it takes anything."""
-    return getattr(dict(network.named_modules()).get(name), "in_features", None)
 
 
 class JointAttention:

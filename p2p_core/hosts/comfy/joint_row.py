@@ -73,6 +73,11 @@ class JointModel:
     adapter: str = ""
 
 
-def second_attention(network) -> bool:
-    """Whether blocks of a network have another attention of the image alone, as SD 3.5 medium's have."""
+def width_of(network, name: str) -> int | None:
+    """What a layer takes, by its name; None where there is none or it takes anything."""
+    return getattr(dict(network.named_modules()).get(name), "in_features", None)
+
+
+def has_second(network) -> bool:
+    """Whether blocks have another attention of the image alone."""
     return any(getattr(getattr(block, "x_block", None), "x_block_self_attn", False) for block in network.modules())

@@ -12,6 +12,7 @@ from ...errors import EditError
 from ...rows import Rows
 from .pictures import filled
 
+_LATENT_KEYFRAMES = ("latent_keyframes", "latent_keyframe_override")
 _NEGATIVES = "A word's weight below 0 does what it is for: AttentionReweight with a scale of -2 or less."
 
 
@@ -59,7 +60,7 @@ def _check_films(model) -> None:
 def _check_control(control: Any) -> None:
     while control is not None:
         frames = getattr(getattr(control, "timestep_keyframes", None), "keyframes", None) or []
-        if getattr(control, "latent_keyframes", None) or any(getattr(f, "latent_keyframes", None) for f in frames):
+        if any(getattr(some, name, None) for some in (control, *frames) for name in _LATENT_KEYFRAMES):
             raise EditError(
                 "source and edited",
                 "a ControlNet in them has latent keyframes, which give each picture of a batch a strength by its "

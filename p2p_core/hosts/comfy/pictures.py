@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -63,33 +62,38 @@ def filled(values: torch.Tensor, batch: int) -> torch.Tensor:
     return values[torch.arange(batch).clamp(max=len(values) - 1)]
 
 
+_HINTS = ("cond_hint_original", "mask_cond_hint_original")
+"""What a ControlNet has of each picture; the second is Advanced-ControlNet's."""
+
+
 def _control(control: Any, rows: Rows, controls: dict[int, Any]) -> Any:
-    """A ControlNet, and those before it, that may be repeated over the rows. The one that came in stays as it is."""
+    """A ControlNet, and those before it, with each picture's hints in every prompt's rows, once it has sized them.
+
+    The host repeats hints over the rows, Advanced-ControlNet the last of them. The one that came in stays as it is.
+    """
     if id(control) in controls:
         return controls[id(control)]
     before = getattr(control, "previous_controlnet", None)
     spread_before = before and _control(before, rows, controls)
-    own = control
-    if spread_before is not before or not all(_repeats(hint, rows.batch) for hint in _hints(control)):
+    fills = hasattr(control, "mask_cond_hint_original")
+
+    def is_right(hint: Any) -> bool:
+        if not isinstance(hint, torch.Tensor):
+            return True
+        return len(hint) == 1 or (not fills and rows.batch % len(hint) == 0)
+
+    def laid(hint: Any) -> Any:
+        return hint if is_right(hint) else rows.tile((filled if fills else repeated)(hint, rows.batch))
+
+    own, more = control, getattr(control, "extra_concat_orig", None) or []
+    hints = {name: getattr(control, name, None) for name in _HINTS}
+    if spread_before is not before or not all(map(is_right, (*hints.values(), *more))):
         own = control.copy()
         own.set_previous_controlnet(spread_before)
-        _change_hints(own, lambda hint: hint if _repeats(hint, rows.batch) else repeated(hint, rows.batch))
+        for name, hint in hints.items():
+            if hint is not None:
+                setattr(own, name, laid(hint))
+        if more:
+            own.extra_concat_orig = list(map(laid, more))
     controls[id(control)] = own
     return own
-
-
-def _repeats(hint: torch.Tensor, batch: int) -> bool:
-    """Whether hints that are repeated over all rows begin with the first one for each prompt."""
-    return batch % len(hint) == 0
-
-
-def _hints(control: Any) -> list[torch.Tensor]:
-    hints = [control.cond_hint_original, *(getattr(control, "extra_concat_orig", None) or [])]
-    return [hint for hint in hints if isinstance(hint, torch.Tensor)]
-
-
-def _change_hints(control: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
-    if isinstance(control.cond_hint_original, torch.Tensor):
-        control.cond_hint_original = change(control.cond_hint_original)
-    if getattr(control, "extra_concat_orig", None):
-        control.extra_concat_orig = [change(hint) for hint in control.extra_concat_orig]

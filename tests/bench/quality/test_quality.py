@@ -1,11 +1,13 @@
 """The benchmark of edits measures what it says."""
 
+import json
 from dataclasses import replace
 
 import pytest
 import torch
 
 from bench.judge.judge import load
+from bench.quality import transformer
 from bench.quality.cases import KINDS, cases
 from bench.quality.collect import make
 from bench.quality.contenders import METHODS
@@ -41,6 +43,18 @@ def test_measures(case):
     assert outside[100, 100] and not outside[5, 5] if case.changed == "place" else not outside[40, 40]
     noisy = measure(load(), case, source, torch.rand(3, 128, 128))
     assert noisy["psnr"] < 10 and noisy["structure"] > same["structure"]
+
+
+def test_the_transformer_makes_an_edit(tmp_path):
+    """Settings are sampled beside one source, and the longer window keeps more of it."""
+    source, edit = parse("a cat sitting on a car"), parse("a dog sitting on a car")
+    case = replace(CASES[0], source=source, edit=edit, changed="subject", seed=8)
+    settings = {name: transformer.METHODS[name] for name in ("layout 0.2", "layout 0.4")}
+    transformer.make(tmp_path, "methods", 1, [case], settings)
+    first, second = read_results(tmp_path, "methods")
+    assert first["success"] and second["success"] and second["psnr"] > first["psnr"]
+    transformer.report(tmp_path)
+    assert json.loads((tmp_path / "transformer.json").read_text())["methods"]["all"]["layout 0.4"]["edits"] == 1
 
 
 def test_the_methods_make_an_edit(tmp_path):

@@ -1,7 +1,15 @@
 """What is in each example workflow. What one saves under its own name is its thumbnail."""
 
 from .app import edit_app
-from .edits import img2img_mask, local_blend, refinement, reweighting, several_edits, word_swap_transformer
+from .edits import (
+    img2img_mask,
+    local_blend,
+    local_blend_transformer,
+    refinement,
+    reweighting,
+    several_edits,
+    word_swap_transformer,
+)
 from .other_models import controlnet, sdxl
 from .pictures import painted_mask, real_picture
 from .sampling import custom_sampler, many_wordings, shared_trajectory
@@ -20,6 +28,7 @@ EXAMPLES = {
         real_picture,
         painted_mask,
         word_swap_transformer,
+        local_blend_transformer,
         shared_trajectory,
         custom_sampler,
         sweep,

@@ -20,7 +20,7 @@ def edit_app(canvas: Canvas) -> None:
     canvas.note("""
 ### An app: two prompts, a seed, two pictures
 
-Front ends from 1.42 open this as an app, where the graph is out of sight; older ones show the graph.
+Front ends from 1.41.13 on open this as an app, where the graph is out of sight; older ones show the graph.
 
 - **Back to the graph:** choose *Graph* at the top left.
 - **Your own model:** a checkpoint loader in place of *P2PDemoModel*, the latent at that model's size.

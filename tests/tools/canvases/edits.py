@@ -130,27 +130,47 @@ what it shall show. Only the masked part is sampled; the rest stays as it is.
 
 def word_swap_transformer(canvas: Canvas) -> None:
     demo = Demo(canvas, architecture="transformer")
-    edit = demo.align("a cat sitting on a car in the city", "a dog sitting on a car in the city")
+    edit = demo.align("a fox sitting on a red car in the snow", "a fox sitting on a purple car in the snow")
     scheduled = canvas.add("AttentionInjectSchedule", 2, edit=edit["edit"], cross_end=0.0, self_end=0.4)
-    blended = canvas.add(
-        "AttentionLocalBlend",
-        2,
-        "only where the words are",
-        edit=scheduled["edit"],
-        source_words="cat",
-        edit_words="dog",
-    )
-    sampled = demo.sample(blended["edit"], 3)
-    demo.compare(sampled, 4, maps=sampled["maps"])
+    demo.compare(demo.sample(scheduled["edit"], 3), 4)
     canvas.note("""
 ### One word for another, in a transformer
 
 As in Flux.1 and SD 3.x, words and picture share one attention here. `self_mode` *auto* is `layout` there: the edit takes
 the source's places and keeps its own words. The small transformer of this pack draws with `euler`, `simple`, cfg 3.5.
 
-- **The old shape stays:** lower `self_end`; 0.2 is what an edit has without *AttentionInjectSchedule*.
-- **Too much changes:** raise `self_end`. `cross_end` does something only with `self_mode` *map*.
-- **The whole picture may change:** bypass *AttentionLocalBlend*.
+- **The old colour or shape stays:** lower `self_end`.
+- **Too much changes:** raise `self_end`, to 0.6. `cross_end` does something only with `self_mode` *map*.
+- **Only one thing may change:** see the example *local_blend_transformer*.
 - **Flux.1 or SD 3.5:** load it with ComfyUI's own loaders in place of *P2PDemoModel*, with `cfg` and size as it wants
   them. *P2PModelReport* lists its blocks.
+""")
+
+
+def local_blend_transformer(canvas: Canvas) -> None:
+    demo = Demo(canvas, architecture="transformer")
+    edit = demo.align("a fox sitting on a red car in the snow", "a dog sitting on a red car in the snow")
+    blended = canvas.add(
+        "AttentionLocalBlend",
+        2,
+        "only where the words are",
+        edit=edit["edit"],
+        source_words="fox",
+        edit_words="dog",
+    )
+    sampled = demo.sample(blended["edit"], 3)
+    demo.compare(sampled, 4, maps=sampled["maps"])
+    mask = canvas.add("MaskToImage", 4, mask=sampled["blend_mask"])
+    canvas.add("PreviewImage", 5, "where it may change", images=mask["IMAGE"])
+    canvas.note("""
+### The change stays where its words are, in a transformer
+
+The mask is made from what the picture attends to in the words, in the middle third of the blocks. In SD 3.x and Flux.1
+it is made in the five blocks that tell things apart best. Outside of it the edit is the source, to the last bit of its
+latent.
+
+- **A part of the thing stays:** lower `threshold`, or bypass *AttentionLocalBlend*. The larger the thing, the more of it
+  a mask may miss.
+- **A mask of your own:** connect it to `mask`.
+- **Without AttentionInjectSchedule** an edit takes the layout in the first 40 % of the steps.
 """)

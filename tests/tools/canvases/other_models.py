@@ -9,7 +9,7 @@ from .demo import SAMPLING
 
 def controlnet(canvas: Canvas) -> None:
     checkpoint = canvas.add(
-        "CheckpointLoaderSimple", 0, "an SD 1.5 checkpoint", ckpt_name="v1-5-pruned-emaonly.safetensors"
+        "CheckpointLoaderSimple", 0, "an SD 1.5 checkpoint", ckpt_name="v1-5-pruned-emaonly-fp16.safetensors"
     )
     image = canvas.add("LoadImage", 0, "whose outlines", image="example.png")
     hint = canvas.add("Canny", 0, image=image["IMAGE"])

@@ -8,11 +8,13 @@ import torch
 from prompt_to_prompt.p2p_core.errors import EditError
 from prompt_to_prompt.p2p_core.hosts.diffusers import prompt_to_prompt
 from prompt_to_prompt.p2p_core.pairs import drawing
-from prompt_to_prompt.p2p_core.pairs.drawing import Painter, Settings, again, compile_parts
+from prompt_to_prompt.p2p_core.pairs.again import again
+from prompt_to_prompt.p2p_core.pairs.drawing import Painter, Settings, compile_parts
 from prompt_to_prompt.p2p_core.pairs.plan import Draws, batches, filled, samples
 from prompt_to_prompt.p2p_core.pairs.request import read_request
 
-from support.small_pipelines import SIZE, small_pipeline
+from support.small_joint_pipelines import small_joint_pipeline
+from support.small_pipelines import small_pipeline
 
 
 def planned(requests, rows=16, number=2):
@@ -71,13 +73,14 @@ def test_a_share_of_injected_steps_is_what_makes_edits_differ(painter, asked):
     assert nearer < further
 
 
-@pytest.mark.parametrize("kind", ["text", "xl"])
+@pytest.mark.parametrize("kind", ["text", "xl", "sd3", "flux"])
 def test_any_model_that_the_host_loads_draws(kind, monkeypatch, asked):
-    monkeypatch.setattr(drawing, "_load", lambda settings: small_pipeline(kind))
-    painter = Painter(Settings(model="small", steps=2, negative="blurry"))
+    small = small_pipeline if kind in ("text", "xl") else small_joint_pipeline
+    monkeypatch.setattr(drawing, "_load", lambda settings: small(kind, torch.float32))
+    painter = Painter(Settings(model="small", steps=2, negative="blurry", width=64, height=64))
     (batch,) = planned(asked[:1], number=1)
     (pictures,) = painter.draw(batch)
-    assert pictures.shape == (2, SIZE, SIZE, 3)
+    assert pictures.shape == (2, 64, 64, 3)
     assert np.abs(of_the_host(painter, batch[0]) - pictures).max() <= 1
 
 

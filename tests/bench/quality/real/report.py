@@ -20,17 +20,8 @@ COLUMNS = {
     "off": ("source off by", 1),
     "seconds": ("seconds", 1),
 }
-# Curves that end in the defaults, and others.
-PLOTTED = {
-    "fidelity": "1",
-    "denoise": "1",
-    "source_cfg": "5, as cfg",
-    "release": "0",
-    "cross, self": "",
-    "source_cfg 3,": "",
-    "Direct Inversion": "",
-    "FlowEdit": "",
-}
+ENDING_IN_DEFAULTS = ("fidelity", "denoise", "source_cfg", "release")
+APART = ("cross, self", "source_cfg 3,", "Direct Inversion", "FlowEdit")
 
 
 def report(folder: Path) -> None:
@@ -51,22 +42,26 @@ def plot(methods: dict[str, dict[str, float]], path: Path) -> None:
 
     figure = Figure((10, 5), layout="constrained")
     panels = figure.subplots(1, 2, sharex=True)
-    for number, (curve, defaults) in enumerate(PLOTTED.items()):
-        names = {end: f"{curve} {end}".strip() for end in CURVES[curve]} | ({defaults: "defaults"} if defaults else {})
-        points = {end: methods[name] for end, name in names.items() if name in methods}
-        xs = [point["psnr"] for point in points.values()]
+    for number, curve in enumerate((*ENDING_IN_DEFAULTS, *APART)):
+        points = {end: methods.get(f"{curve} {end}".strip()) for end in CURVES[curve]}
+        points = {end: point for end, point in points.items() if point}
+        lines = [*points.values(), *([methods["defaults"]] if curve in ENDING_IN_DEFAULTS else [])]
+        xs = [point["psnr"] for point in lines]
+        style = {"marker": "osD^v<PX"[number], "color": f"C{number}", "label": curve.strip(",")}
         for panel, seen, scale in zip(panels, ("both", "drawn"), (100, 1)):
-            ys = [scale * point[seen] for point in points.values()]
-            line = "-" if defaults else ""
-            panel.plot(xs, ys, line, marker="osD^v<PX"[number], color=f"C{number}", ms=5, lw=1.2, label=curve)
+            ys = [scale * point[seen] for point in lines]
+            panel.plot(xs, ys, ms=5, lw=1.2, ls="-" if curve in ENDING_IN_DEFAULTS else "none", **style)
             for x, y, end in zip(xs, ys, points):
                 panel.annotate(end, (x, y), (4, 4), textcoords="offset points", fontsize=6.5, color="0.35")
-    panels[0].set_title("the new thing is seen, and all else that the prompt says is kept, %", fontsize=10, loc="left")
+    for panel, seen, scale in zip(panels, ("both", "drawn"), (100, 1)):
+        at = methods["defaults"]["psnr"], scale * methods["defaults"][seen]
+        panel.plot(*at, marker="*", ms=13, color="black", ls="none", label="defaults")
+    panels[0].set_title("the new thing is seen, and all else is kept, %", fontsize=10, loc="left")
     panels[1].set_title("likeness to the true edit, PSNR in dB", fontsize=10, loc="left")
     for panel in panels:
         panel.set_xlabel("likeness to the picture where the true edit is the same, PSNR in dB")
         panel.grid(alpha=0.25)
         panel.spines[["top", "right"]].set_visible(False)
     handles = panels[0].get_legend_handles_labels()
-    figure.legend(*handles, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
+    figure.legend(*handles, loc="outside lower center", ncols=5, fontsize=8, frameon=False)
     figure.savefig(path, dpi=130)
