@@ -106,8 +106,8 @@ class Joint(Architecture):
 
     def text_positions(self, embeddings: torch.Tensor, options: dict[str, Any]) -> int:
         """How many a prompt has in the model, sampled alone."""
-        beside = 2 * options[self.row.beside[0]].shape[-2] if self.row.beside else 0
-        return self.row.registers + alone(self.row, embeddings.shape[1], self.multiple) + beside
+        own = self.row.registers + alone(self.row, embeddings.shape[1], self.multiple)
+        return own + (2 * options[self.row.beside[0]].shape[-2] if self.row.beside else 0)
 
     def stays_in_place(self, prompt: Prompt) -> bool:
         """Whether the picture of a prompt, made as long as others, has its places where it has them alone."""
