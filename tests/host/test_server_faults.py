@@ -27,6 +27,8 @@ NODES = (
     "P2PRealPicture",
     "P2PSampler",
     "P2PGuider",
+    "P2PRecordSource",
+    "P2PEditRecorded",
     "P2PAttentionMaps",
     "P2PCompare",
     "P2PSweep",
@@ -153,7 +155,8 @@ class Everything(DemoGraph):
 
     def __init__(self):
         super().__init__()
-        edit = self.align()[0]
+        aligned = self.align()
+        edit = aligned[0]
         blend = {"source_words": "cat", "edit_words": "dog", "threshold": 0.3, "start": 0.2}
         limited = self.add("AttentionLocalBlend", edit=self.schedule(self.reweight(edit, "dog", 1.5)), **blend)
         self.sampler = self.p2p(limited[0], steps=2)
@@ -163,6 +166,9 @@ class Everything(DemoGraph):
         picture = self.add("VAEEncode", pixels=decoded[0], vae=self.vae)[0]
         how = {"fidelity": 1.0, "source_cfg": 0.0, "noise": "fresh", "release": 0.0}
         real = self.p2p(self.add("P2PRealPicture", edit=edit, **how)[0], latent_image=picture, steps=2)
+        recorded = self.add("P2PRecordSource", source=aligned[1], **self._sampling(None, {"steps": 2}))
+        links = {"model": self.model, "edit": edit, "negative": self.negative, "recording": recorded[0]}
+        rewritten = self.add("P2PEditRecorded", **links)
         tried = {**self._sampling(None, {"steps": 1}), "edit": edit, "vae": self.vae}
         axes = {"x_parameter": "cross_end", "x_values": "0.5", "y_parameter": "self_end", "y_values": "0"}
         sweep = self.add("P2PSweep", **tried, **axes)
@@ -173,7 +179,7 @@ class Everything(DemoGraph):
         noise, stepper = self.add("RandomNoise", noise_seed=1)[0], self.add("KSamplerSelect", sampler_name="euler")[0]
         custom = {"noise": noise, "guider": guider[0], "sampler": stepper, "sigmas": sigmas}
         guided = self.add("SamplerCustomAdvanced", latent_image=self.latent, **custom)
-        self.kept = [self.keep(out) for out in (self.sampler[0], self.sampler[1], guided[0], real[1])]
+        self.kept = [self.keep(out) for out in (self.sampler[0], self.sampler[1], guided[0], real[1], rewritten[0])]
         pictures = (maps[0], compared[0], sweep[0], study[1], report[1])
         self.shown = [self.add("PreviewImage", images=picture) for picture in pictures]
 

@@ -142,8 +142,7 @@ class Joint(Architecture):
     def attach(self, model, session: Session) -> None:
         """Hang a session on `model`, a private clone. See JointAttention."""
         options = model.model_options["transformer_options"]
-        attention = JointAttention(session, self, options.get(OVERRIDE))
-        options[OVERRIDE] = attention
+        options[OVERRIDE] = attention = JointAttention(session, self, options.get(OVERRIDE))
         model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, "prompt_to_prompt", attention.begin)
 
     def _lengthen(self, prompts: Sequence[torch.Tensor]) -> list[torch.Tensor]:
