@@ -81,7 +81,8 @@ def seen(monkeypatch) -> list[Seen]:
     def watched(self, func, *args, **kwargs):
         forward = copy(kwargs["transformer_options"].get(FORWARD))
         out = original(self, func, *args, **kwargs)
-        calls.append(Seen(Asked.of(args, kwargs), forward, self.run.step, self.run.steps, out, func(*args, **kwargs)))
+        run = self.session.run
+        calls.append(Seen(Asked.of(args, kwargs), forward, run.step, run.steps, out, func(*args, **kwargs)))
         return out
 
     monkeypatch.setattr(JointAttention, "__call__", watched)

@@ -50,7 +50,7 @@ def test_without_a_schedule_an_edit_has_its_architecture_s():
     layers = tuple(Layer("joint", i, 0, ("text", "image"), 1, 2, 4) for i in range(2))
     made = edit().on(Architecture("a transformer", layers, pixels=8, prompt_length=10))
     schedule = made.variants[0].schedule
-    assert (schedule.cross_window, schedule.self_window) == (Window(0.0, 0.0), Window(0.0, 0.2))
+    assert (schedule.cross_window, schedule.self_window) == (Window(0.0, 0.0), Window(0.0, 0.4))
     assert (schedule.self_mode, schedule.self_layers) == ("layout", "all")
     assert edit().schedule(InjectSchedule(ramp="linear")).on(UNET).variants[0].schedule.cross_window == Window(0, 0.8)
 
