@@ -19,8 +19,8 @@ settings; an `Edit` value holds one source and its *variants*. An *alignment* pa
 attention from the source, inside of a *window* of steps, with a *strength*; *reweighting* multiplies a word's map.
 A *local blend* holds an edit to a mask. A *step* is one of sampling, a *round* all that its sampler asks the model at
 once, an *evaluation* one pass of all rows through the model, a *call* one layer's attention in it, a *batch* the
-pictures of one prompt. A *companion* has the source's
-prompt on an edit's latent. A *recording* is a source that was sampled before.
+pictures of one prompt. A *companion* has the source's prompt on an edit's latent. A *recording* is a source that was
+sampled before.
 
 Round the engine, each folder with what it is for in its docstring: spelling, trials, demo, show, hosts, command,
 pairs. A folder imports from the engine, and from those to its left; `hosts/comfy` alone imports ComfyUI,
