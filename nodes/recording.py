@@ -10,7 +10,8 @@ from ..p2p_core.schedule import SELF_LAYERS
 from .checks import checked
 from .inputs import fraction_input, guider_inputs, ksampler_inputs, latent_input
 from .note import teller
-from .schema import P2PMaps, P2PRecording, schema
+from .outputs import edited_outputs
+from .schema import P2PRecording, schema
 from .wanted import is_connected, is_wanted_now
 
 MAPS_OUTPUT = 1
@@ -139,19 +140,7 @@ class P2PEditRecorded(io.ComfyNode):
                     ),
                 ),
             ],
-            outputs=[
-                io.Latent.Output(
-                    "edited_latent", display_name="edited", tooltip="The edited pictures, one edit after another."
-                ),
-                P2PMaps.Output(
-                    "maps", display_name="maps", tooltip="Maps of the words, for P2PAttentionMaps and P2PCompare."
-                ),
-                io.Mask.Output(
-                    "blend_mask",
-                    display_name="blend_mask",
-                    tooltip="Where AttentionLocalBlend let each edit change the picture.",
-                ),
-            ],
+            outputs=edited_outputs(),
             hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
         )
 

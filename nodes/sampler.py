@@ -7,7 +7,8 @@ from ..p2p_core.hosts.comfy import HOLDS, EditGuider, Sampling, sample
 from .checks import checked
 from .inputs import cfg_input, guider_inputs, ksampler_inputs, latent_input, trajectory_input
 from .note import teller
-from .schema import P2PMaps, schema
+from .outputs import edited_outputs
+from .schema import schema
 from .wanted import is_connected, is_wanted_now
 
 MAPS_OUTPUT = 2
@@ -44,17 +45,7 @@ class P2PSampler(io.ComfyNode):
             ],
             outputs=[
                 io.Latent.Output("source_latent", display_name="source", tooltip="The source picture."),
-                io.Latent.Output(
-                    "edited_latent", display_name="edited", tooltip="The edited pictures, one edit after another."
-                ),
-                P2PMaps.Output(
-                    "maps", display_name="maps", tooltip="Maps of the words, for P2PAttentionMaps and P2PCompare."
-                ),
-                io.Mask.Output(
-                    "blend_mask",
-                    display_name="blend_mask",
-                    tooltip="Where AttentionLocalBlend let each edit change the picture.",
-                ),
+                *edited_outputs(),
             ],
             hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
         )
