@@ -54,6 +54,16 @@ def test_a_negative_area():
     assert_as_beside(edit_of(), negative=negative)
 
 
+@pytest.mark.parametrize("batch", [1, 2])
+def test_a_rule_that_takes_all_pictures_together_sees_those_of_one_prompt(batch):
+    model = small_model("sd1").clone()
+    model.set_model_sampler_post_cfg_function(
+        lambda args: args["denoised"] - args["denoised"].mean(0, keepdim=True) / 2
+    )
+    edit = edit_of()
+    assert_as_beside(edit.add(edit.variants[0].prompt), model=model, image=latent(batch, 8, 8))
+
+
 def test_a_lora():
     latents, _ = assert_as_beside(edit_of(), model=with_lora(1.0))
     assert (latents - assert_as_beside(edit_of())[0]).abs().max() > 1e-3
