@@ -23,6 +23,7 @@ from pathlib import Path
 
 TESTS = Path(__file__).resolve().parent.parent
 CASES = TESTS / "cases"
+EMBEDDINGS = tempfile.TemporaryDirectory(prefix="prompt-to-prompt-embeddings-")  # gone with the process
 
 if __name__ == "__main__":
     sys.path.insert(0, str(TESTS))
@@ -92,10 +93,9 @@ def texts() -> list[tuple[str, str]]:
 @cache
 def _clip():
     """The demo's text encoder, which spells as CLIP does, with an embedding to be found by."""
-    folder = tempfile.mkdtemp(prefix="prompt-to-prompt-embeddings-")
-    save_file({"emb_params": torch.eye(2, 128)}, Path(folder) / "style.safetensors")
+    save_file({"emb_params": torch.eye(2, 128)}, Path(EMBEDDINGS.name) / "style.safetensors")
     clip = load_demo()[1]
-    clip.tokenizer.clip_l.embedding_directory = [folder]  # and not ComfyUI's, in which others have a `style` as well
+    clip.tokenizer.clip_l.embedding_directory = [EMBEDDINGS.name]  # not ComfyUI's, where others have a `style` too
     return clip
 
 
