@@ -17,6 +17,7 @@ from PIL import Image
 
 Workflow = dict[str, dict]  # node id -> {"class_type": ..., "inputs": {...}}
 # Seconds that an answer may take, by which a server is told from one that hangs: on a busy machine it may be long.
+PREVIEW = (1).to_bytes(4, "big")  # how a binary message with a preview begins
 PATIENCE = 300
 ProgressCallback = Callable[[str, float, float], None]  # node id, value, maximum
 
@@ -54,14 +55,14 @@ class Result:
     outputs:  node id -> what the node reported, e.g. {"images": [{"filename": ..., ...}]}
     images:   node id -> its pictures, in order
     messages: (type, data) of every message about this run, in order
-    previews: how many preview pictures the samplers sent
+    previews: the preview pictures that the samplers sent, in order
     """
 
     prompt_id: str
     outputs: dict[str, dict] = field(default_factory=dict)
     images: dict[str, list[Image.Image]] = field(default_factory=dict)
     messages: list[tuple[str, dict]] = field(default_factory=list)
-    previews: int = 0
+    previews: list[Image.Image] = field(default_factory=list)
     seconds: float = 0.0
 
     @property
@@ -145,7 +146,8 @@ class Client:
                 self.check_alive()
                 raise WorkflowError("The server closed the connection in the middle of the run.") from error
             if isinstance(message, bytes):
-                result.previews += 1
+                if message[:4] == PREVIEW:
+                    result.previews.append(Image.open(io.BytesIO(message[8:])))
                 continue
             kind, data = (parsed := json.loads(message))["type"], parsed["data"]
             if data.get("prompt_id") != result.prompt_id:

@@ -24,6 +24,7 @@ from .conditioning import Conditioning, check, check_texts, is_own
 from .others import adapters_of_each_picture, check_others
 from .parts import HandedOut, Part, belongs, check_falling, check_whole, images_of, note_of_part, note_of_pictures
 from .pictures import spread
+from .preview import Telling
 from .real_picture import Picture
 from .session import Session
 
@@ -137,14 +138,7 @@ class EditGuider(comfy.samplers.CFGGuider):
             run.go_on_from(part.run)
         rows = run.rows
         mine = self.model_patcher, self.model_options, self.original_conds
-        last = None
-
-        def after_step(i, x0, x, steps):
-            nonlocal last
-            last = rows.visible(x0)
-            if callback is not None:
-                callback(i, last, rows.visible(x), steps)
-
+        telling = Telling(callback, rows)
         try:
             shared = SharedNoise(len(rows), batch, tuple(latent_image.shape[1:]))
             whole = self.whole or levels
@@ -165,7 +159,7 @@ class EditGuider(comfy.samplers.CFGGuider):
                     sampler,
                     sigmas,
                     denoise_mask,
-                    after_step,
+                    telling.step,
                     disable_pbar,
                     seed,
                 )
@@ -174,8 +168,9 @@ class EditGuider(comfy.samplers.CFGGuider):
             self._session.check_called()
             self._show(self._session.note())
             latents = rows.visible(latents)
-            if hands_out and last is not None:
-                self._hand_out(latents, last, Part(run, levels[-1], picture))
+            telling.end()
+            if hands_out and telling.predicted is not None:
+                self._hand_out(latents, telling.predicted, Part(run, levels[-1], picture))
             return latents, run
         finally:
             self._session = None

@@ -18,6 +18,7 @@ from ...run import Run
 from ...trials.batches import batches
 from .conditioning import Conditioning
 from .guider import EditGuider
+from .preview import side_by_side
 
 SAMPLER_NAMES = comfy.samplers.KSampler.SAMPLERS
 SCHEDULER_NAMES = comfy.samplers.KSampler.SCHEDULERS
@@ -66,9 +67,8 @@ def sample(
     number, runs = run_of
     progress = latent_preview.prepare_callback(model, sampling.steps * runs)
 
-    def side_by_side(step, x0, x, total):
-        batch = guider.current_run.rows.batch
-        progress(number * total + step, torch.cat(list(x0[::batch]), dim=-1)[None], x, runs * total)
+    def shown(step, x0, x, total):
+        progress(number * total + step, side_by_side(x0, guider.current_run.rows.batch), x, runs * total)
 
     latents, run = guider.run(
         noise,
@@ -76,7 +76,7 @@ def sample(
         comfy.samplers.sampler_object(sampling.sampler_name),
         sigmas,
         denoise_mask=latent.get("noise_mask"),
-        callback=side_by_side,
+        callback=shown,
         disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
         seed=sampling.seed,
     )
