@@ -72,7 +72,7 @@ def test_one_node_whose_inside_is_tidy_and_explained(name):
 def run(server, graph: DemoGraph, name: str, **inputs):
     """The two latents, before they are decoded, and the pictures."""
     given = {"model": graph.model, "clip": graph.clip, "vae": graph.vae, "seed": 4, "steps": 8, "cfg": 4.0, **inputs}
-    workflow, out = unfolded(read(name), given, first=100)
+    workflow, out = unfolded(read(name), given, server.object_info(), first=100)
     graph.nodes.update(workflow)
     (sampler,) = (number for number, node in workflow.items() if node["class_type"] == "P2PSampler")
     kept = [graph.keep([sampler, number]) for number in (0, 1)]

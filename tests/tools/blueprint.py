@@ -12,7 +12,7 @@ An input with a value is a widget of the node. What is inside is laid out as a w
 from __future__ import annotations
 
 from support.comfy_client import Workflow
-from tools.export_api import BYPASS, as_prompt
+from tools.export_api import BYPASS, as_prompt, widget_defaults
 from tools.workflow_builder import GAP, SLOT, TEXT, WIDGET, Canvas, Placed, provenance
 
 INPUTS, OUTPUTS = -10, -20  # the front end's ids of a subgraph's two ends
@@ -137,10 +137,13 @@ SEARCH = ["prompt to prompt", "p2p", "edit by prompt", "cross attention control"
 LINK = ("id", "origin_id", "origin_slot", "target_id", "target_slot", "type")
 
 
-def unfolded(blueprint: dict, inputs: dict[str, object], first: int = 1) -> tuple[Workflow, dict[str, list]]:
+def unfolded(
+    blueprint: dict, inputs: dict[str, object], object_info: dict[str, dict], first: int = 1
+) -> tuple[Workflow, dict[str, list]]:
     """A blueprint as a server executes it: its nodes, numbered from `first`, and what its outputs are connected to.
 
-    `inputs` are values, or connections of other nodes; those that are left out have the blueprint's own values.
+    `inputs` are values, or connections of other nodes; those that are left out have the blueprint's own values. Inputs
+    that a newer ComfyUI has given a node since have its defaults, as in the front end.
     """
     (inside,) = blueprint["definitions"]["subgraphs"]
     links = {link["id"]: link for link in inside["links"]}
@@ -157,11 +160,13 @@ def unfolded(blueprint: dict, inputs: dict[str, object], first: int = 1) -> tupl
             return origin(next(taken["link"] for taken in node["inputs"] if taken["type"] == kind))
         return [number[from_id], slot]
 
-    active = [node for node in inside["nodes"] if node["mode"] != BYPASS]
+    active = [node for node in inside["nodes"] if node["mode"] != BYPASS and node["type"] in object_info]  # no notes
     unlinked = {"nodes": [{**node, "inputs": [{**i, "link": None} for i in node["inputs"]]} for node in active]}
     workflow = {number[int(id)]: node for id, node in as_prompt({**unlinked, "links": []}).items()}
     for node in active:
+        executed = workflow[number[node["id"]]]
+        executed["inputs"] = {**widget_defaults(object_info[node["type"]]), **executed["inputs"]}
         for taken in node["inputs"]:
             if taken["link"] is not None and (given := origin(taken["link"])) is not None:
-                workflow[number[node["id"]]]["inputs"][taken["name"]] = given
+                executed["inputs"][taken["name"]] = given
     return workflow, {end["name"]: origin(end["linkIds"][0]) for end in inside["outputs"]}

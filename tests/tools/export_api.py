@@ -83,6 +83,13 @@ def is_widget(spec: list) -> bool:
     return (isinstance(kind, list) or kind in WIDGETS) and not settings.get("forceInput")
 
 
+def widget_defaults(definition: dict) -> dict[str, object]:
+    """What the front end puts into the widgets of a new node, by input, where the server says it."""
+    widgets = {name: spec for name, spec in definition["input"].get("required", {}).items() if is_widget(spec)}
+    settings = {name: spec[1] for name, spec in widgets.items() if len(spec) > 1}
+    return {name: given["default"] for name, given in settings.items() if "default" in given}
+
+
 def extra_values(name: str, spec: list) -> list:
     """What the front end keeps after a widget's value: what becomes of a seed, the button of an upload."""
     settings = spec[1] if len(spec) > 1 else {}
