@@ -70,12 +70,12 @@ def test_one_node_whose_inside_is_tidy_and_explained(name):
 
 
 def run(server, graph: DemoGraph, name: str, **inputs):
-    """The two latents, before they are decoded, and the pictures."""
+    """The latents of source, edit and what was there before them, and the pictures of the first two."""
     given = {"model": graph.model, "clip": graph.clip, "vae": graph.vae, "seed": 4, "steps": 8, "cfg": 4.0, **inputs}
     workflow, out = unfolded(read(name), given, server.object_info(), first=100)
     graph.nodes.update(workflow)
     (sampler,) = (number for number, node in workflow.items() if node["class_type"] == "P2PSampler")
-    kept = [graph.keep([sampler, number]) for number in (0, 1)]
+    kept = [graph.keep(of) for of in ([sampler, 0], [sampler, 1], workflow[sampler]["inputs"]["latent_image"])]
     shown = [graph.add("PreviewImage", images=out[end]) for end in ("source", "edited")]
     result = server.run(graph.nodes)
     return [latent(server, result, node) for node in kept], [result.images[node] for node in shown]
@@ -85,7 +85,7 @@ def test_the_source_is_ksampler_s_picture_and_the_edit_another(server):
     graph = DemoGraph()
     plain = graph.keep(graph.ksampler(graph.text("a cat sitting on a car"), seed=4, steps=8, sampler_name="euler")[0])
     expected = latent(server, server.run(graph.nodes), plain)
-    (source, edited), pictures = run(server, DemoGraph(), DRAWN, width=128, height=128)
+    (source, edited, _), pictures = run(server, DemoGraph(), DRAWN, width=128, height=128)
     torch.testing.assert_close(source, expected, rtol=1e-4, atol=1e-4)
     assert not torch.equal(edited, source)
     assert [[picture.size for picture in batch] for batch in pictures] == [[(128, 128)]] * 2
@@ -95,10 +95,7 @@ def test_a_picture_comes_back_and_beside_it_its_edit(server):
     graph = DemoGraph()
     drawn = graph.ksampler(graph.text("a cat sitting on a car"), seed=4, steps=8)
     image = graph.add("VAEDecode", samples=drawn[0], vae=graph.vae)
-    (source, edited), pictures = run(server, graph, PICTURE, image=image[0], megapixels=0.02)
+    (source, edited, encoded), pictures = run(server, graph, PICTURE, image=image[0], megapixels=0.02)
+    torch.testing.assert_close(source, encoded, rtol=0, atol=1e-5)
     assert not torch.equal(edited, source)
     assert pictures[0][0].size == pictures[1][0].size
-    # Once more up to the encoder: that is what the source has to be.
-    scaled = graph.add("ImageScaleToTotalPixels", image=image[0], upscale_method="lanczos", megapixels=0.02)
-    encoded = graph.keep(graph.add("VAEEncode", pixels=scaled[0], vae=graph.vae)[0])
-    torch.testing.assert_close(source, latent(server, server.run(graph.nodes), encoded), rtol=0, atol=1e-5)
