@@ -65,15 +65,15 @@ def rounds_of(model, sampling: Sampling, sigmas: torch.Tensor) -> list[float]:
             rule({"denoised": nothing, "uncond_denoised": nothing, "cond_denoised": nothing})
         return nothing
 
-    class InAGuidersPlace(SimpleNamespace):
+    class PredictsNothing(comfy.samplers.CFGGuider):
         def __call__(self, *args, **kwargs):
             return predicts_nothing(*args, **kwargs)
 
-    inner = SimpleNamespace(model_sampling=model.get_model_object("model_sampling"))
     noise = torch.zeros(1, model.get_model_object("latent_format").latent_channels, 8, 8)
     with torch.random.fork_rng(devices=[]):
         sampler = comfy.samplers.sampler_object(sampling.sampler_name)
-        guider = InAGuidersPlace(inner_model=inner, model_patcher=model)
+        guider = PredictsNothing(model)
+        guider.inner_model = SimpleNamespace(model_sampling=model.get_model_object("model_sampling"))
         sampler.sample(guider, sigmas.cpu(), {"model_options": {}, "seed": 0}, None, noise, noise, disable_pbar=True)
     return asked
 
