@@ -37,6 +37,8 @@ SHOWN = str(list(PLAIN).index("shown") + 1)
 MENU = "(node) => window.app.canvas.getNodeMenuOptions(node).filter((item) => item?.content?.includes('(P2P)'))"
 CHOOSE = f"async (node) => {{ const [item] = ({MENU})(node); await item.callback.call(node, item); }}"
 
+MESSAGES = "[class*=toast] *, [role=alert] *, [role=status] *, [data-sonner-toaster] *"
+IN_MENU = f":text-is('Edit this prompt (P2P)'):not({MESSAGES}) >> visible=true"
 BUTTON = ".selection-toolbox .pi-pencil"
 
 
@@ -115,7 +117,7 @@ def test_a_right_click_offers_it(canvas):
     canvas.build(PLAIN, PLAIN_LINKS)
     click(canvas, SAMPLER)
     canvas.page.mouse.click(220, 157, button="right")
-    canvas.page.get_by_text("Edit this prompt (P2P)", exact=True).first.click()
+    canvas.page.locator(IN_MENU).last.click()
     canvas.page.wait_for_function("() => window.app.graph.nodes.some((node) => node.type === 'P2PSampler')")
 
 
