@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import browsers
 import pytest
+from canvas import EMPTY
 
 
 @pytest.fixture
 def opened(canvas):
     """The template, as a person opens it."""
+    canvas.load(EMPTY)
     page = canvas.page
     page.evaluate("() => window.app.extensionManager.command.execute('Comfy.BrowseTemplates')")
     page.get_by_text("prompt-to-prompt", exact=True).first.click()

@@ -109,6 +109,16 @@ def test_the_button_in_the_toolbox_builds_it(canvas):
     canvas.page.wait_for_function("() => window.app.graph.nodes.some((node) => node.type === 'P2PSampler')")
 
 
+def test_a_right_click_offers_it(canvas):
+    if (canvas.front_end, canvas.rendering) == ("stock", "nodes2"):
+        pytest.skip("the menu of Nodes 2.0 in that front end has nothing of extensions; the toolbox has it")
+    canvas.build(PLAIN, PLAIN_LINKS)
+    click(canvas, SAMPLER)
+    canvas.page.mouse.click(220, 157, button="right")
+    canvas.page.get_by_text("Edit this prompt (P2P)", exact=True).first.click()
+    canvas.page.wait_for_function("() => window.app.graph.nodes.some((node) => node.type === 'P2PSampler')")
+
+
 def test_one_undo_takes_all_of_it_away(canvas):
     canvas.build(PLAIN, PLAIN_LINKS)
     before = canvas.prompt()

@@ -63,9 +63,9 @@ same. They are looked at like the picture's own places, and are not edited.
 
 ## What is refused
 
-PixArt, HunyuanDiT and Ernie compute their attention where no node can reach it. Every other transformer, among them
-Qwen-Image 2.1, HunyuanImage, Ideogram and all that make films or sound, is refused by its name until somebody has
-looked at its calls: [tests/README.md](../../tests/README.md) says how a model is added.
+PixArt, HunyuanDiT and Ernie compute their attention where no node can reach it. Every other transformer is refused
+by its name until somebody has looked at its calls, among them Qwen-Image 2.1, HunyuanImage, Ideogram and all that make
+films or sound. [tests/README.md](../../tests/README.md) says how a model is added.
 
 ## What was only read
 

@@ -164,6 +164,8 @@ def main(arguments: list[str]) -> int:
         case ["check"] | ["check", "--publish"]:
             found = list(faults(publish="--publish" in arguments))
             print("\n".join(found) or "The registry would take it.")
+            if "--publish" not in arguments and PLACEHOLDER in PYPROJECT.read_text(encoding="utf-8"):
+                print(f"But not to be published yet: {PLACEHOLDER} is nobody's. Run this with 'address URL' before.")
             return int(bool(found))
         case ["archive"]:
             sizes = {path: (ROOT / path).stat().st_size for path in archived()}

@@ -23,11 +23,18 @@ def test_before_it_is_published_the_addresses_are_somebody_s():
     assert [fault.split(":")[0] for fault in found] == ["Repository", "Documentation", "Bug Tracker", "Icon", "Banner"]
 
 
-def test_an_address_goes_into_all_of_them(tmp_path, monkeypatch):
+def test_the_check_says_plainly_that_the_address_is_nobody_s(capsys):
+    assert registry.main(["check"]) == 0
+    assert "OWNER/prompt-to-prompt is nobody's" in capsys.readouterr().out
+
+
+def test_an_address_goes_into_all_of_them(tmp_path, monkeypatch, capsys):
     copy = tmp_path / "pyproject.toml"
     copy.write_text(registry.PYPROJECT.read_text(encoding="utf-8"), encoding="utf-8")
     monkeypatch.setattr(registry, "PYPROJECT", copy)
     assert registry.main(["address", "https://example.org/somebody/p2p.git"]) == 0
+    assert registry.main(["check"]) == 0
+    assert "nobody" not in capsys.readouterr().out
     assert list(registry.faults_of_addresses(settings(), publish=True)) == []
     assert "OWNER/" not in copy.read_text(encoding="utf-8")
 

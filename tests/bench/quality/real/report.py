@@ -38,30 +38,40 @@ def report(folder: Path) -> None:
 
 def plot(methods: dict[str, dict[str, float]], path: Path) -> None:
     """How often an edit is right, and how near it is to the true one, against how much of the picture is kept."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure((10, 5), layout="constrained")
+    from ..labels import Mark, label
+
+    figure = Figure((10, 6), dpi=130, layout="constrained")
+    FigureCanvasAgg(figure)
     panels = figure.subplots(1, 2, sharex=True)
+    marks = [], []
     for number, curve in enumerate((*ENDING_IN_DEFAULTS, *APART)):
         points = {end: methods.get(f"{curve} {end}".strip()) for end in CURVES[curve]}
         points = {end: point for end, point in points.items() if point}
         lines = [*points.values(), *([methods["defaults"]] if curve in ENDING_IN_DEFAULTS else [])]
         xs = [point["psnr"] for point in lines]
         style = {"marker": "osD^v<PX"[number], "color": f"C{number}", "label": curve.strip(",")}
-        for panel, seen, scale in zip(panels, ("both", "drawn"), (100, 1)):
+        for panel, marked, seen, scale in zip(panels, marks, ("both", "drawn"), (100, 1)):
             ys = [scale * point[seen] for point in lines]
             panel.plot(xs, ys, ms=5, lw=1.2, ls="-" if curve in ENDING_IN_DEFAULTS else "none", **style)
-            for x, y, end in zip(xs, ys, points):
-                panel.annotate(end, (x, y), (4, 4), textcoords="offset points", fontsize=6.5, color="0.35")
-    for panel, seen, scale in zip(panels, ("both", "drawn"), (100, 1)):
+            marked += [Mark(x, y, end, style["color"]) for x, y, end in zip(xs, ys, points)]
+    for panel, marked, seen, scale in zip(panels, marks, ("both", "drawn"), (100, 1)):
         at = methods["defaults"]["psnr"], scale * methods["defaults"][seen]
+        marked.append(Mark(*at, "", "black"))
         panel.plot(*at, marker="*", ms=13, color="black", ls="none", label="defaults")
     panels[0].set_title("the new thing is seen, and all else is kept, %", fontsize=10, loc="left")
     panels[1].set_title("likeness to the true edit, PSNR in dB", fontsize=10, loc="left")
     for panel in panels:
         panel.set_xlabel("likeness to the picture where the true edit is the same, PSNR in dB")
+        panel.margins(x=0.14)  # where labels find room
         panel.grid(alpha=0.25)
         panel.spines[["top", "right"]].set_visible(False)
     handles = panels[0].get_legend_handles_labels()
     figure.legend(*handles, loc="outside lower center", ncols=5, fontsize=8, frameon=False)
-    figure.savefig(path, dpi=130)
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # so that labels are where they were measured
+    for panel, marked in zip(panels, marks):
+        label(panel, marked)
+    figure.savefig(path)
