@@ -10,13 +10,14 @@ from .layers import Layer, blend_level, blocks
 from .schedule import JOINT, InjectSchedule
 from .tokens import Around, Prompt
 
-# Of a model with so many blocks of each name, and in them a second attention of the picture alone or not, the five
-# whose maps tell things apart best (Shin et al. 2025).
+# Of a model with so many blocks of each name, and in them a second attention of the picture alone or not, those whose
+# maps tell things apart best: five by Shin et al. 2025, and of the demo's transformer, the last, one by measure.
 _BLEND_BLOCKS = {
     ("SD 3.x", (24,), False): ("joint", 4, 5, 7, 8, 9),
     ("SD 3.x", (24,), True): ("joint", 5, 7, 8, 9, 10),
     ("SD 3.x", (38,), False): ("joint", 16, 18, 20, 21, 24),
     ("Flux.1", (19, 38), False): ("double", 11, 12, 14, 17, 18),
+    ("Flux.1", (2, 6), False): ("single", 4),
 }
 
 

@@ -10,7 +10,8 @@ import pytest
 import torch
 from prompt_to_prompt.p2p_core.errors import EditError
 from prompt_to_prompt.p2p_core.hosts.comfy import architecture_of
-from prompt_to_prompt.p2p_core.hosts.comfy.joint import FORWARD, Asked, JointAttention, reason
+from prompt_to_prompt.p2p_core.hosts.comfy.joint_attention import FORWARD, JointAttention
+from prompt_to_prompt.p2p_core.hosts.comfy.joint_calls import Asked, reason
 from prompt_to_prompt.p2p_core.hosts.comfy.joint_models import MODELS
 from prompt_to_prompt.p2p_core.schedule import InjectSchedule, Window, parse_word_windows
 

@@ -72,7 +72,11 @@ def small_joint_model(name: str, dtype: torch.dtype = torch.float32):
 
     Shared between tests: they must not change it.
     """
-    config_class, sizes = JOINT_MODELS[name]
+    return made(*JOINT_MODELS[name], dtype)
+
+
+def made(config_class: type, sizes: dict, dtype: torch.dtype):
+    """A ModelPatcher of a class of comfy.supported_models with random weights."""
     config = config_class(flux_sizes(sizes) if "flux" in sizes.get("image_model", "") else sizes)
     config.set_inference_dtype(dtype, None)
     with torch.random.fork_rng():

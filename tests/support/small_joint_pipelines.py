@@ -76,7 +76,7 @@ def small_joint_pipeline(name: str, dtype: torch.dtype = torch.float64):
     return pipe
 
 
-def _vae(channels: int) -> AutoencoderKL:
+def small_vae(channels: int) -> AutoencoderKL:
     return AutoencoderKL(
         block_out_channels=(8,) * 4,
         down_block_types=("DownEncoderBlock2D",) * 4,
@@ -99,7 +99,7 @@ def _sd3(name: str) -> StableDiffusion3Pipeline:
     return StableDiffusion3Pipeline(
         transformer=SD3Transformer2DModel(**_SD3, **more),
         scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
-        vae=_vae(4),
+        vae=small_vae(4),
         text_encoder=CLIPTextModelWithProjection(CLIPTextConfig(**_CLIP)),
         tokenizer=tokenizer(),
         text_encoder_2=CLIPTextModelWithProjection(CLIPTextConfig(**_CLIP)),
@@ -123,7 +123,7 @@ def _flux() -> FluxPipeline:
             axes_dims_rope=(4, 6, 6),
         ),
         scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
-        vae=_vae(4),
+        vae=small_vae(4),
         text_encoder=CLIPTextModel(CLIPTextConfig(**_CLIP)),
         tokenizer=tokenizer(),
         text_encoder_2=_t5(),

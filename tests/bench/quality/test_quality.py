@@ -57,6 +57,16 @@ def test_the_transformer_makes_an_edit(tmp_path):
     assert json.loads((tmp_path / "transformer.json").read_text())["methods"]["all"]["layout 0.4"]["edits"] == 1
 
 
+def test_a_blend_lets_the_transformer_swap_a_large_thing(tmp_path):
+    """Its masks are where the thing is, and not all that is around it."""
+    source, edit = parse("a fox next to a pumpkin in the desert"), parse("a fox next to a box in the desert")
+    case = replace(CASES[0], source=source, edit=edit, changed="object", seed=40002)
+    methods = {"blend": transformer.layout(0.6, blend=0.3), "none": transformer.layout(0.6)}
+    transformer.make(tmp_path, "methods", 1, [case], methods)
+    blended, whole = read_results(tmp_path, "methods")
+    assert blended["success"] and blended["psnr"] > whole["psnr"]
+
+
 def test_the_methods_make_an_edit(tmp_path):
     """A dog for a cat: seen by the judge by every method; and what is made is not made again."""
     case = replace(

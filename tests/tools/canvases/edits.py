@@ -166,9 +166,9 @@ def local_blend_transformer(canvas: Canvas) -> None:
     canvas.note("""
 ### The change stays where its words are, in a transformer
 
-The mask is made from what the picture attends to in the words, in the middle third of the blocks. In SD 3.x and Flux.1
-it is made in the five blocks that tell things apart best. Outside of it the edit is the source, to the last bit of its
-latent.
+The mask is made from what the picture attends to in the words. It is made in the blocks that tell things apart best:
+one in this model, five in SD 3.x and Flux.1, and in other transformers the middle third. Outside of it the edit is the
+source, to the last bit of its latent.
 
 - **A part of the thing stays:** lower `threshold`, or bypass *AttentionLocalBlend*. The larger the thing, the more of it
   a mask may miss.
