@@ -72,10 +72,11 @@ MODELS = (
         width="inner_dim",
         prompt_length=64,  # any
         since="0.3.60",
-        limits="Qwen-Image-Edit: give it pictures by ReferenceLatent. TextEncodeQwenImageEdit puts tokens of them into "
-        "the prompt, which is refused.",
+        limits="Qwen-Image-Edit: write both prompts in PromptPairAlign, and each again in a TextEncodeQwenImageEdit or "
+        "TextEncodeQwenImageEditPlus with the same pictures. Connect these two to `source` and `edited`.",
         encoders="Qwen 2.5 VL",
         no_weights=True,
+        reads_pictures=True,
     ),
     JointModel(
         name="Chroma",

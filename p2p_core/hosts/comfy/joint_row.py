@@ -40,6 +40,8 @@ class JointModel:
         since: the first ComfyUI with it; run: those on which the tests have run it.
         encoders, limits: its text encoders, and what it can't do, for people to read.
         no_weights: whether its text encoder leaves weights as in (word:1.2) out.
+        reads_pictures: whether that encoder may read pictures before the words, and sees of each position only what
+            came before.
     """
 
     name: str
@@ -52,6 +54,7 @@ class JointModel:
     run: tuple[str, ...] = ("0.3.75", "0.33")
     limits: str = ""
     no_weights: bool = False
+    reads_pictures: bool = False
     having: str = ""
     heads: str = "num_heads"
     width: str = "hidden_size"
