@@ -60,6 +60,7 @@ MODELS = (
         least_before=512,
         prompt_length=512,
         since="0.3.72",
+        run=("0.3.75", "0.33"),
         encoders="Mistral 3; Klein: Qwen 3",
         no_weights=True,
     ),
@@ -97,6 +98,7 @@ MODELS = (
         order=(TEXT, IMAGE, FILLING),
         prompt_length=64,  # any multiple of 32
         since="0.3.74",
+        run=("0.3.75", "0.33"),
         limits="If prompts fill different multiples of 32 tokens, the picture has to be of a size that the model does "
         "not fill up, as 1024 x 1024.",
         encoders="Qwen 3",

@@ -51,7 +51,7 @@ class JointModel:
     prompt_length: int
     since: str
     encoders: str
-    run: tuple[str, ...] = ("0.3.75", "0.33")
+    run: tuple[str, ...] = ("0.3.64", "0.3.75", "0.33")
     limits: str = ""
     no_weights: bool = False
     reads_pictures: bool = False
