@@ -74,8 +74,8 @@ Those that draw pictures, and have no row yet:
 
 ## What was only read
 
-Of ComfyUI 0.3.64 and 0.33 the tokenizer of HiDream's Llama was not at hand; it ran with 0.3.75. Of 0.3.60 to 0.3.63
-no transformer has been run.
+Of ComfyUI 0.3.64 and 0.33 the tokenizer of HiDream's Llama was not at hand. On 0.3.60 to 0.3.63 no transformer has
+been run.
 
 The tokenizers of Mistral (Flux.2) and GPT-OSS (Lens), which come with their checkpoints. Gemma's and UMT5's ran with
 another vocabulary of their kind.
