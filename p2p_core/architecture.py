@@ -48,6 +48,7 @@ class Architecture:
         prompt_length: positions of an ordinary prompt, for reports.
         blend_blocks: names of the blocks whose maps make blend masks, where they are known; empty chooses
             by resolution.
+        reads_pictures: whether its text encoder may have read pictures before a prompt's words, in their order.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Architecture:
     pixels: int
     prompt_length: int
     blend_blocks: tuple[str, ...] = ()
+    reads_pictures: bool = False
 
     @property
     def schedule(self) -> InjectSchedule:

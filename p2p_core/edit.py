@@ -216,7 +216,11 @@ class Edit:
 
     def within(self, architecture: Architecture) -> Edit:
         """An edit that is `on` a model, once: all prompts with what the architecture puts around them."""
-        of_source, *of_edits = architecture.around([self.source, *self._prompts])
+        return self.surrounded(architecture.around([self.source, *self._prompts]))
+
+    def surrounded(self, around: Sequence[Around]) -> Edit:
+        """With something around each prompt, the source's first. Every variant's schedule is set."""
+        of_source, *of_edits = around
         variants = [variant.within(of_source, own) for variant, own in zip(self.variants, of_edits)]
         return replace(self, source=self.source.within(of_source), variants=tuple(variants))
 

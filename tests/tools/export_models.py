@@ -63,11 +63,19 @@ same. They are looked at like the picture's own places, and are not edited.
 
 ## What is refused
 
-PixArt, HunyuanDiT and Ernie compute their attention where no node can reach it. Every other transformer is refused
-by its name until somebody has looked at its calls, among them Qwen-Image 2.1, HunyuanImage, Ideogram and all that make
-films or sound. [tests/README.md](../../tests/README.md) says how a model is added.
+PixArt, HunyuanDiT and Ernie compute their attention where no node can reach it. Every other transformer is refused by
+its name until somebody has looked at its calls: [tests/README.md](../../tests/README.md) says how a model is added.
+Those that draw pictures, and have no row yet:
+
+- in ComfyUI 0.33: Boogu, Chroma Radiance, HiDream O1, HunyuanImage 2.1, Ideogram 4, JoyImage, Kandinsky 5 Image,
+  LongCat Image, Mage Flow, PixelDiT and PiD, Z-Image in pixels; Wan with control of any kind, and all else that makes
+  films, sound or shapes;
+- in newer ones: Qwen-Image 2.1, Ming Image, SenseNova U1.5. Only their classes' names were read.
 
 ## What was only read
+
+Of ComfyUI 0.3.64 and 0.33 the tokenizer of HiDream's Llama was not at hand. On 0.3.60 to 0.3.63 no transformer has
+been run.
 
 The tokenizers of Mistral (Flux.2) and GPT-OSS (Lens), which come with their checkpoints. Gemma's and UMT5's ran with
 another vocabulary of their kind.

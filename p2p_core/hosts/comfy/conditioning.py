@@ -83,16 +83,20 @@ def _stack_entries(entries: Sequence[list[Any]], join: Callable, lengthen: Calla
             "Encode both with the CLIP that is connected to PromptPairAlign.",
         )
     joined = join(lengthen(embeddings))
-    options = _unmasked([entry[1] for entry in entries])
+    options = _unmasked([entry[1] for entry in entries], joined.shape[1])
     return [joined, {key: _stack_option(key, options, join) for key in dict.fromkeys(k for o in options for k in o)}]
 
 
-def _unmasked(options: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Without masks of prompts of different lengths that hide nothing: the run hides what makes them equally long."""
+def _unmasked(options: list[dict[str, Any]], length: int) -> list[dict[str, Any]]:
+    """With one mask for prompts of different lengths, made equally long, where theirs hide nothing.
+
+    The run hides what makes them so. Some models count the prompt's tokens by its mask.
+    """
     masks = [one.get("attention_mask") for one in options]
     if all(same(masks[0], mask) for mask in masks) or not all(mask is None or mask.all() for mask in masks):
         return options
-    return [{key: value for key, value in one.items() if key != "attention_mask"} for one in options]
+    ones = next(mask for mask in masks if mask is not None).new_ones(1, length)
+    return [{**one, "attention_mask": ones} for one in options]
 
 
 def _stack_option(key: str, options: Sequence[dict[str, Any]], join: Callable) -> Any:

@@ -24,6 +24,7 @@ from .conditioning import Conditioning, check, check_texts, is_own
 from .others import adapters_of_each_picture, check_others
 from .parts import HandedOut, Part, belongs, check_falling, check_whole, images_of, note_of_part, note_of_pictures
 from .pictures import spread
+from .pictures_in_prompts import with_pictures
 from .preview import Telling
 from .real_picture import Picture
 from .session import Session
@@ -82,7 +83,9 @@ class EditGuider(comfy.samplers.CFGGuider):
         self.source = source if source is not None else edit.source.encoding
         self.edited = edited if edited is not None else stack([v.prompt.encoding for v in edit.variants])
         check_others(model, (self.source, self.edited, negative))
-        check(edit, self.source, self.edited, negative, self.architecture)
+        if self.architecture.reads_pictures:
+            self.edit = with_pictures(self.edit, self.source, self.edited)
+        check(self.edit, self.source, self.edited, negative, self.architecture)
         self._note = check_texts(edit, self.source, self.edited) if source is not None or edited is not None else None
         self._prompts = [prompts for prompts in (self.source, self.edited) if prompts]
         self.set_conds(stack(self._prompts), negative)

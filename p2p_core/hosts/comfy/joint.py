@@ -79,6 +79,7 @@ class Joint(Architecture):
             pixels=getattr(model.model.latent_format, "spacial_downscale_ratio", 8),
             prompt_length=row.prompt_length,
             blend_blocks=joint_blend_blocks(row.name, layers, has_second(network)),
+            reads_pictures=row.reads_pictures,
             row=row,
             context_width=width_of(network, row.context),
             pooled_width=width_of(network, row.pooled),

@@ -60,6 +60,7 @@ MODELS = (
         least_before=512,
         prompt_length=512,
         since="0.3.72",
+        run=("0.3.75", "0.33"),
         encoders="Mistral 3; Klein: Qwen 3",
         no_weights=True,
     ),
@@ -72,10 +73,11 @@ MODELS = (
         width="inner_dim",
         prompt_length=64,  # any
         since="0.3.60",
-        limits="Qwen-Image-Edit: give it pictures by ReferenceLatent. TextEncodeQwenImageEdit puts tokens of them into "
-        "the prompt, which is refused.",
+        limits="Qwen-Image-Edit: write both prompts in PromptPairAlign, and each again in a TextEncodeQwenImageEdit or "
+        "TextEncodeQwenImageEditPlus with the same pictures. Connect these two to `source` and `edited`.",
         encoders="Qwen 2.5 VL",
         no_weights=True,
+        reads_pictures=True,
     ),
     JointModel(
         name="Chroma",
@@ -96,6 +98,7 @@ MODELS = (
         order=(TEXT, IMAGE, FILLING),
         prompt_length=64,  # any multiple of 32
         since="0.3.74",
+        run=("0.3.75", "0.33"),
         limits="If prompts fill different multiples of 32 tokens, the picture has to be of a size that the model does "
         "not fill up, as 1024 x 1024.",
         encoders="Qwen 3",

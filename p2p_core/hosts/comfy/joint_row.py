@@ -40,6 +40,8 @@ class JointModel:
         since: the first ComfyUI with it; run: those on which the tests have run it.
         encoders, limits: its text encoders, and what it can't do, for people to read.
         no_weights: whether its text encoder leaves weights as in (word:1.2) out.
+        reads_pictures: whether that encoder may read pictures before the words, and sees of each position only what
+            came before.
     """
 
     name: str
@@ -49,9 +51,10 @@ class JointModel:
     prompt_length: int
     since: str
     encoders: str
-    run: tuple[str, ...] = ("0.3.75", "0.33")
+    run: tuple[str, ...] = ("0.3.64", "0.3.75", "0.33")
     limits: str = ""
     no_weights: bool = False
+    reads_pictures: bool = False
     having: str = ""
     heads: str = "num_heads"
     width: str = "hidden_size"

@@ -32,7 +32,9 @@ from support import inside_comfyui
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=["cpu", "cuda"], help="default: cuda where there is one")
-    parser.add_argument("--models", nargs="+", choices=["sd15", "sdxl", "sd3", "flux", "chroma", "lumina2", "zimage"])
+    parser.add_argument(
+        "--models", nargs="+", choices=["sd15", "sdxl", "sd3", "flux", "chroma", "qwen", "lumina2", "zimage"]
+    )
     parser.add_argument("--blocks", type=int, help="of a transformer, or of SDXL's deepest; default: all")
     parser.add_argument("--kinds", nargs="+", help="default: all")
     parser.add_argument("--sizes", nargs="+", type=int, help="pixels of the square pictures")

@@ -15,7 +15,7 @@ from prompt_to_prompt.p2p_core.tokens import Prompt
 from reference import hertz
 
 from bench.speed import joint_map_steps
-from bench.speed.full_models import CHANNELS, JOINT_TEXT, POOLED, WIDTHS
+from bench.speed.full_models import CHANNELS, FRAMES, JOINT_TEXT, POOLED, WIDTHS
 from bench.speed.peak_memory import peak_bytes
 from support.small_joint_models import long_prompt
 from support.small_models import prompt
@@ -92,7 +92,9 @@ def measure(model, name: str, size: int, kind: str, edits: int, repeats: int, wi
     edit = make_edit(name, kind, edits)
     guider = EditGuider(model, edit, make_prompt(name, "").encoding, 7.5)
     timing = _Timing(model, edit if with_maps else None, repeats)
-    latent = torch.full((1, CHANNELS[name], size // 8, size // 8), float(edit.picture is not None))  # 0 is no picture
+    latent = torch.full(
+        (1, CHANNELS[name], *FRAMES.get(name, ()), size // 8, size // 8), float(edit.picture is not None)
+    )  # 0 is no picture
     scheduler = "simple" if name in JOINT_TEXT else "karras"
     sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), scheduler, 30)
     guider.sample(torch.randn_like(latent), latent, timing, sigmas, disable_pbar=True)

@@ -9,7 +9,7 @@ import torch
 
 from support.small_joint_models import FLUX, SD3
 from support.small_models import COMMON
-from support.small_sizes import CHROMA, LUMINA, ZIMAGE
+from support.small_sizes import CHROMA, LUMINA, QWEN, ZIMAGE
 from support.small_transformers import known
 
 _COMMON = {**COMMON, "model_channels": 320}
@@ -83,6 +83,17 @@ _JOINT_SIZES = {
             "n_layers": 5,
         },
     ),
+    "qwen": (
+        comfy.supported_models.QwenImage,
+        {
+            **QWEN,
+            "num_layers": 60,
+            "attention_head_dim": 128,
+            "num_attention_heads": 24,
+            "joint_attention_dim": 3584,
+            "axes_dims_rope": (16, 56, 56),
+        },
+    ),
     "lumina2": (
         comfy.supported_models.Lumina2,
         {**LUMINA, **_LUMINA, "dim": 2304, "n_heads": 24, "n_kv_heads": 8, "axes_dims": [32, 32, 32], "n_layers": 26},
@@ -92,11 +103,14 @@ _JOINT_SIZES = {
         {**ZIMAGE, **_LUMINA, "dim": 3840, "n_heads": 30, "n_kv_heads": 30, "axes_dims": [32, 48, 48], "n_layers": 30},
     ),
 }
-JOINT_TEXT = {"sd3": (77, 77), "flux": (256,), "chroma": (), "lumina2": (), "zimage": ()}
+JOINT_TEXT = {"sd3": (77, 77), "flux": (256,), "chroma": (), "qwen": (), "lumina2": (), "zimage": ()}
 """Positions of a prompt, by text encoder; none where it is as long as its words, and prompts are filled up."""
-POOLED = {"sd3": 2048, "flux": 768, "chroma": 768, "lumina2": 768, "zimage": 768}
+POOLED = {"sd3": 2048, "flux": 768, "chroma": 768, "qwen": 768, "lumina2": 768, "zimage": 768}
 WIDTHS = {name: sizes["context_dim"] for name, (_, sizes) in _SIZES.items()} | dict.fromkeys(JOINT_TEXT, 4096)
-WIDTHS |= {"lumina2": 2560, "zimage": 2560}
+WIDTHS |= {"qwen": 3584, "lumina2": 2560, "zimage": 2560}
+_COUNTED = {"sd3": "num_blocks", "qwen": "num_layers", "lumina2": "n_layers", "zimage": "n_layers"}
+FRAMES = {"qwen": (1,)}
+"""Latents' axis of frames, where they have one."""
 CHANNELS = dict.fromkeys(_SIZES, 4) | dict.fromkeys(JOINT_TEXT, 16)
 
 
@@ -120,7 +134,7 @@ def full_model(name: str, dtype: torch.dtype, blocks: int | None = None):
         config = config_class({**_COMMON, **sizes})
     else:
         config_class, sizes = _JOINT_SIZES[name]
-        if blocks and (counted := {"sd3": "num_blocks", "lumina2": "n_layers", "zimage": "n_layers"}.get(name)):
+        if blocks and (counted := _COUNTED.get(name)):
             sizes = {**sizes, counted: blocks}
         elif blocks:
             sizes = {**sizes, "depth": max(blocks // 3, 1), "depth_single_blocks": blocks - max(blocks // 3, 1)}
