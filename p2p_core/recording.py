@@ -146,14 +146,14 @@ class Recording:
         steps: how many were made.
         noise: where the model was asked: at a picture's latents with `fresh` or `fixed` noise, see RealPicture; or
             `none`, where the source was drawn from its prompt.
-        final: the latents [batch, ...] that the sampler came to.
+        final: the latents [batch, ...] that the sampler came to; None where the host leaves the end to its own sampler.
     """
 
     rounds: tuple[Round, ...] = field(repr=False)
     kept: Kept = field(repr=False)
     steps: int
     noise: str
-    final: torch.Tensor = field(repr=False)
+    final: torch.Tensor | None = field(repr=False)
 
     @property
     def nbytes(self) -> int:
@@ -161,12 +161,36 @@ class Recording:
 
 
 def _tensors(recording: Recording) -> Iterable[torch.Tensor]:
-    yield recording.final
+    if recording.final is not None:
+        yield recording.final
     for one in recording.rounds:
         yield one.latents
         yield from (tensor for tensor in one.predictions if tensor is not None)
         for kept in one.attention.values():
             yield from (kept.queries, kept.keys)
+
+
+def check_fits(wanted: int, free: int, until: float, otherwise: str = "") -> None:
+    """Raise EditError where a recording of `wanted` bytes, kept for `until`, would take over half of the free memory.
+
+    Args:
+        otherwise: what else the host has that takes less, for people.
+    """
+    if wanted <= free / 2:
+        return
+    share = free / 2 / wanted * until
+    less = f"set until to {int(share * 100) / 100:g}, " if share >= 0.01 else ""
+    raise EditError(
+        "keep",
+        f"the source's attention takes {readable(wanted)}, which is more than half of the {readable(free)} of memory "
+        "that are free.",
+        f"To keep less, {less}make a smaller picture, or fewer at once{otherwise}.",
+    )
+
+
+def readable(size: float) -> str:
+    """A number of bytes, for people."""
+    return f"{size / 2**30:.1f} GiB" if size >= 2**29 else f"{size / 2**20:.0f} MiB"
 
 
 def on_the_cpu(tensor: torch.Tensor) -> torch.Tensor:

@@ -31,6 +31,11 @@ class Replay:
         self._attention: Mapping[Key, Attention] = {}
 
     @property
+    def begun(self) -> int:
+        """How many rounds were."""
+        return self._number + 1
+
+    @property
     def round(self) -> Round:
         """The one that is being made."""
         return self.recording.rounds[self._number]

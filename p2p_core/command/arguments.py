@@ -32,6 +32,8 @@ def parser() -> argparse.ArgumentParser:
     add("--source", type=Path, help="where the source picture goes")
     add("--maps", type=Path, help="where a sheet of the words' attention maps goes")
     add("--image", type=Path, help="a picture to edit: then this is the source, and the edit has its size")
+    add("--record", type=Path, metavar="FILE", help="sample the source alone, and keep it in a file for edits")
+    add("--from", type=Path, metavar="FILE", dest="recorded", help="edit a recorded source, as it was sampled")
     add("--report", action="store_true", help="print the model's attention layers")
 
     group = parse.add_argument_group("model")
@@ -69,15 +71,15 @@ def parser() -> argparse.ArgumentParser:
     group.add_argument("--release", type=float, default=picture.release)
 
     group = parse.add_argument_group("P2PSampler")
-    group.add_argument("--negative", default="")
+    group.add_argument("--negative", help="what the picture should not show")
     group.add_argument("--width", type=int, help="in pixels; by default the model's own")
     group.add_argument("--height", type=int)
     group.add_argument("--seed", type=int, help="by default a random one, which is printed")
-    group.add_argument("--steps", type=int, default=30)
+    group.add_argument("--steps", type=int, help="by default 30")
     group.add_argument("--cfg", type=float, help="by default 7.5, or 4 for the demo model")
     group.add_argument("--denoise", type=float, default=1.0, help="with --image")
     group.add_argument("--sampler_name", help="by default dpmpp_2m, or euler with --image; ddim and others")
-    group.add_argument("--scheduler", default="sgm_uniform", help="sgm_uniform or karras")
+    group.add_argument("--scheduler", help="sgm_uniform, the default, or karras")
     group.add_argument("--trajectory", choices=TRAJECTORIES, default="dual")
     return parse
 

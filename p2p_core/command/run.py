@@ -8,13 +8,17 @@ names of the nodes' inputs. Dropped on ComfyUI's canvas, the picture opens the s
     python -m p2p_core "a cat on a sofa" "a dog on a sofa" --image photo.jpg --source_words cat --edit_words dog
 
 edits a picture of your own, and gives it back in its size.
+
+    python -m p2p_core "a cat sitting on a car" --record cat.safetensors -o cat.png
+    python -m p2p_core "a cat sitting on a car" "a dog sitting on a car" --from cat.safetensors -o dog.png
+
+samples a source once, and edits it as often as you like without sampling it again.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import random
 import sys
 
 import torch
@@ -26,6 +30,8 @@ from ..show.heat import heat_sheet
 from ..show.report import model_report
 from .arguments import as_nodes, parser, with_options
 from .photograph import laid_in, opened, size_for
+from .recorded import check_recorded, record_source, recorded_for
+from .sampling import sampled, with_defaults
 from .workflow import as_prompt, edit_workflow
 
 
@@ -41,10 +47,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run(options: argparse.Namespace) -> None:
-    from ..hosts.diffusers.loading import generator, sampled_by
+    from ..hosts.diffusers.loading import sampled_by
     from ..hosts.diffusers.networks import network_of
     from ..hosts.diffusers.pipeline import align, prompt_to_prompt
 
+    check_recorded(options)
+    recording = recorded_for(options) if options.recorded else None
     photograph = options.image and opened(options.image)
     pipe = load(options)
     side = pipe.unet.config.sample_size * pipe.vae_scale_factor
@@ -58,28 +66,26 @@ def run(options: argparse.Namespace) -> None:
         if not options.report:
             raise EditError("source_prompt", "it is missing.", "Say what the picture shows. --help lists the options.")
         return
-    options.seed = random.randrange(2**32) if options.seed is None else options.seed
-    options.cfg = options.cfg or (7.5 if options.model else 4.0)
-    options.sampler_name = options.sampler_name or ("euler" if photograph else "dpmpp_2m")
+    with_defaults(options)
     if not 0 < options.denoise <= 1 or (options.denoise < 1 and not photograph):
         raise EditError("denoise", f"{options.denoise} is out of range: it is above 0, and below 1 only with --image.")
     edit = with_options(align(pipe, options.source_prompt, options.edit_prompt, options.mode), options)
     pipe = sampled_by(pipe, options.sampler_name, options.scheduler, from_image=options.denoise < 1)
     print(f"seed {options.seed}")
+    if options.record:
+        record_source(pipe, options).save(options.output, pnginfo=workflow_texts(options))
+        return
     small = photograph and photograph.resize((options.width, options.height), Resampling.LANCZOS)
-    with prompt_to_prompt(pipe, edit, options.trajectory, options.maps is not None, picture=small) as state:
+    keeps_maps = options.maps is not None
+    with prompt_to_prompt(pipe, edit, options.trajectory, keeps_maps, picture=small, recording=recording) as state:
         if options.denoise < 1:
             begun = {"image": [small] * len(state.prompts), "strength": options.denoise}
         else:
             begun = {"width": options.width, "height": options.height}
-        pictures = pipe(
-            state.prompts,
-            negative_prompt=[options.negative] * len(state.prompts),
-            num_inference_steps=options.steps,
-            guidance_scale=options.cfg,
-            generator=generator(options.seed),
-            **begun,
-        ).images
+        pictures = sampled(pipe, state.prompts, options, **begun)
+    if recording is not None:
+        pictures[0].save(options.output, pnginfo=workflow_texts(options))
+        return
     source, edited = pictures
     if photograph:
         source, edited = photograph, laid_in(photograph, edited, state.masks()[0])
@@ -101,7 +107,11 @@ def load(options: argparse.Namespace):
     from ..hosts.diffusers.loading import demo
 
     pipe = demo(options.device, dtype)
-    words = f"{options.source_prompt or ''} {options.edit_prompt} {options.negative}".lower().replace(",", " ").split()
+    words = (
+        f"{options.source_prompt or ''} {options.edit_prompt} {options.negative or ''}".lower()
+        .replace(",", " ")
+        .split()
+    )
     unknown = [word for word in dict.fromkeys(words) if word not in pipe.tokenizer.get_vocab()]
     if unknown:
         known = sorted(word for word in pipe.tokenizer.get_vocab() if word.isalpha())

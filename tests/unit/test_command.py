@@ -220,3 +220,62 @@ def test_the_notebook_runs_from_end_to_end(tmp_path):
     done = run(tmp_path, str(CHECKOUT / "tests/examples/cross_attention_control.py"), "4")
     assert done.returncode == 0, done.stderr
     assert Image.open(tmp_path / "cross_attention_control.png").size == (640, 128)
+
+
+class TestRecorded:
+    """--record and --from."""
+
+    @pytest.fixture(scope="class")
+    def folder(self, tmp_path_factory):
+        folder = tmp_path_factory.mktemp("recorded")
+        options = ["--record", "cat.safetensors", "-o", "cat.png", "--seed", "8", "--steps", "6", "--negative", "red"]
+        done = run(folder, "-m", "p2p_core", SOURCE, *options, "--self_layers", "half")
+        assert done.returncode == 0, done.stderr
+        return folder
+
+    def test_the_edit_is_the_one_that_is_sampled_beside_its_source(self, folder):
+        words = ["--source_words", "cat", "--edit_words", "dog", "--reweight", "red", "1.5"]
+        done = run(folder, "-m", "p2p_core", SOURCE, EDIT, *words, "--from", "cat.safetensors", "-o", "dog.png")
+        assert done.returncode == 0, done.stderr
+        assert "seed 8" in done.stdout
+        sampling = ["--seed", "8", "--steps", "6", "--negative", "red"]
+        done = run(folder, "-m", "p2p_core", SOURCE, EDIT, *words, *sampling, "--source", "s.png", "-o", "e.png")
+        assert done.returncode == 0, done.stderr
+        assert _off(folder / "s.png", folder / "cat.png") <= 1
+        assert _off(folder / "e.png", folder / "dog.png") <= 1
+        assert _off(folder / "dog.png", folder / "cat.png") > 30
+        mine, theirs = (json.loads(Image.open(folder / name).info["prompt"]) for name in ("dog.png", "e.png"))
+        assert mine == theirs
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (
+                [SOURCE, EDIT, "--from", "cat.safetensors", "--seed", "9"],
+                "seed: the source was recorded with 8, not with 9",
+            ),
+            ([SOURCE, EDIT, "--from", "cat.safetensors", "--width", "192"], "width: the source was recorded with"),
+            (
+                ["a fox", EDIT, "--from", "cat.safetensors"],
+                "source_prompt: the source was recorded with 'a cat sitting",
+            ),
+            ([SOURCE, EDIT, "--from", "cat.safetensors", "--maps", "m.png"], "maps: --from makes the edit alone"),
+            ([SOURCE, EDIT, "--from", "cat.safetensors", "--trajectory", "shared"], "trajectory: 'shared' asks for"),
+            ([SOURCE, EDIT, "--from", "cat.png"], "cat.png is cut off, or no safetensors file"),
+            ([SOURCE, EDIT, "--from", "none"], "there is no file none"),
+            ([SOURCE, EDIT, "--record", "other"], "edit_prompt: --record samples the source alone"),
+            ([SOURCE, "--record", "other", "--image", "cat.png"], "image: it can't be combined with --record"),
+            ([SOURCE, "--record", "nowhere/other"], "can't be written"),
+        ],
+    )
+    def test_what_differs_from_the_recording_is_said(self, folder, monkeypatch, capsys, arguments, said):
+        monkeypatch.chdir(folder)
+        assert command.main([*arguments, "-o", "refused.png"]) == 1
+        assert said in capsys.readouterr().err
+        assert not (folder / "refused.png").exists()
+
+
+def _off(one, other) -> float:
+    """The greatest difference of two pictures, in 255ths."""
+    pixels = [numpy.asarray(Image.open(path).convert("RGB"), float) for path in (one, other)]
+    return float(numpy.abs(pixels[0] - pixels[1]).max())

@@ -34,7 +34,7 @@ def name(path: Path) -> str:
 
 FOLDERS = {
     "hosts/comfy": COMFY,
-    "hosts/diffusers": {"diffusers", "transformers"},
+    "hosts/diffusers": {"diffusers", "transformers", "psutil"},
     "demo": {"diffusers", "transformers", "tokenizers", "PIL", "numpy"},
     "show": {"PIL", "numpy"},
     "command": {"PIL"},
@@ -73,7 +73,7 @@ ENGINE = [
     ["errors", "words", "tokens", "layers", "rows", "noise", "blend"],
     ["alignment", "schedule", "architecture", "picture", "values"],
     ["edit", "attention", "step"],
-    ["maps", "predictions", "recording", "run", "replay"],
+    ["maps", "predictions", "recording", "run", "replay", "recording_file"],
 ]
 """The engine's files from the first to the last: each may import those of earlier lines, and of its own to its left."""
 

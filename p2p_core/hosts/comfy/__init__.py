@@ -1,5 +1,6 @@
 """ComfyUI: prompts by its CLIP, attention layers of its models, and a guider that carries a run."""
 
+from ...recording import readable
 from .architecture import architecture_of, attention_layers
 from .demo_model import ARCHITECTURES as DEMO_ARCHITECTURES
 from .demo_model import load_demo
@@ -7,7 +8,6 @@ from .encode import encode, encodings
 from .guider import EditGuider
 from .parts import HOLDS
 from .recording import RecordedGuider, SourceRecording, edit_recorded, record
-from .recording_size import readable
 from .sampling import SAMPLER_NAMES, SCHEDULER_NAMES, Sampling, sample, sample_batches
 
 __all__ = [

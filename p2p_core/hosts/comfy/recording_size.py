@@ -9,8 +9,7 @@ import comfy.model_management
 import comfy.samplers
 import torch
 
-from ...errors import EditError
-from ...recording import Kept
+from ...recording import Kept, check_fits
 from ...step import step_of
 from .architecture import architecture_of
 from .conditioning import Conditioning
@@ -21,16 +20,7 @@ def check_size(model, kept: Kept, source: Conditioning, latent: dict[str, Any], 
     """Raise EditError where a recording would take more than half of the free memory."""
     free = comfy.model_management.get_free_memory(torch.device("cpu"))
     wanted = expected_bytes(model, kept, source, latent, sampling)
-    if wanted <= free / 2:
-        return
-    share = free / 2 / wanted * kept.until
-    less = f"set until to {int(share * 100) / 100:g}, " if share >= 0.01 else ""
-    raise EditError(
-        "keep",
-        f"the source's attention takes {readable(wanted)}, which is more than half of the {readable(free)} of memory "
-        "that are free.",
-        f"To keep less, {less}make a smaller picture, or fewer at once, or choose 'predictions', which takes little.",
-    )
+    check_fits(wanted, free, kept.until, ", or choose 'predictions', which takes little")
 
 
 def expected_bytes(model, kept: Kept, source: Conditioning, latent: dict[str, Any], sampling: Sampling) -> int:
@@ -76,8 +66,3 @@ def rounds_of(model, sampling: Sampling, sigmas: torch.Tensor) -> list[float]:
         guider.inner_model = SimpleNamespace(model_sampling=model.get_model_object("model_sampling"))
         sampler.sample(guider, sigmas.cpu(), {"model_options": {}, "seed": 0}, None, noise, noise, disable_pbar=True)
     return asked
-
-
-def readable(size: float) -> str:
-    """A number of bytes, for people."""
-    return f"{size / 2**30:.1f} GiB" if size >= 2**29 else f"{size / 2**20:.0f} MiB"

@@ -11,20 +11,20 @@ edited hangs on its network as attention processors and forward hooks, and is go
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 from ...edit import Edit
 from ...errors import EditError
 from ...rows import TRAJECTORIES
 from .networks import network_of
+from .processors import edited_network
 from .prompts import read_prompt
 from .real_picture import encoded
+from .recording import PipelineRecording, RecordedRun
 from .run import PipelineRun
-from .transformer import JointProcessor
-from .unet import EditProcessor, Unet
+from .unet import Unet
 
 
 def align(
@@ -45,7 +45,13 @@ def align(
 
 @contextmanager
 def prompt_to_prompt(
-    pipe, edit: Edit, trajectory: str = "dual", keep_maps: bool = False, *, picture: Any = None
+    pipe,
+    edit: Edit,
+    trajectory: str = "dual",
+    keep_maps: bool = False,
+    *,
+    picture: Any = None,
+    recording: PipelineRecording | None = None,
 ) -> Iterator[PipelineRun]:
     """While active, `pipe(run.prompts, ...)` samples source and edits side by side.
 
@@ -63,6 +69,8 @@ def prompt_to_prompt(
         picture: a real one, which then is the source: an image or a list, in any form that the pipeline's image
             processor takes, or latents. `edit.real_picture(...)` says how edits are held to it. A pipeline for text
             starts from noise alone; one for images starts from the image that it is given, which should be the same.
+        recording: of the edit's source, by `record`. Then `run.prompts` and the images are the edits alone; all else
+            that the pipeline is called with, its generator's seed too, has to be as it was.
 
     Raises:
         EditError: the pipeline can't be edited, is called with other prompts, or not at all.
@@ -71,9 +79,15 @@ def prompt_to_prompt(
         raise EditError("trajectory", f"'{trajectory}' is not one of: {', '.join(TRAJECTORIES)}.")
     if not edit.variants:
         raise EditError("edit", "it has no edited prompt.", "Add one: align(pipe, source, edit) does.")
+    network = network_of(pipe)
+    if recording is not None:
+        with edited_network(
+            network, RecordedRun(pipe, edit, network, trajectory, keep_maps, picture, recording)
+        ) as run:
+            yield run
+        return
     if edit.picture is not None and picture is None:
         raise EditError("picture", "the edit is one of a real picture, but there is none.", "Give one as picture=.")
-    network = network_of(pipe)
     if picture is not None:
         if not isinstance(network, Unet):
             raise EditError(
@@ -90,22 +104,5 @@ def prompt_to_prompt(
             )
         picture = encoded(pipe, picture)
     run = PipelineRun(pipe, edit.on(network.architecture), network, trajectory, keep_maps, picture)
-    with ExitStack() as undo:
-        for layer, attention in network.layers:
-            if isinstance(attention.processor, (EditProcessor, JointProcessor)):
-                raise EditError(
-                    "pipe",
-                    "another prompt_to_prompt context is editing it already.",
-                    "Join the edits into one: align takes several prompts.",
-                )
-            undo.callback(attention.set_processor, attention.processor)
-            attention.set_processor(network.processor(run, layer, attention.processor))
-        undo.callback(network.module.register_forward_pre_hook(run.before_network, with_kwargs=True).remove)
-        undo.callback(network.module.register_forward_hook(run.after_network, always_call=True).remove)
-        undo.enter_context(run.noise)
+    with edited_network(network, run):
         yield run
-    if run.engine is None:
-        raise EditError("pipe", "it was not called within prompt_to_prompt.", "Call pipe(run.prompts, ...) inside it.")
-    run.check_called()
-    if note := run.note():
-        logging.getLogger(__name__).warning(note)

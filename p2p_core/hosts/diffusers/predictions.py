@@ -18,15 +18,25 @@ Tensors = Sequence[torch.Tensor]
 Parts = tuple[float, float]
 
 
-def blended(run: Run, predictions: Tensors, latents: Tensors, parts: Parts) -> list[torch.Tensor]:
+def blended(
+    run: Run,
+    predictions: Tensors,
+    latents: Tensors,
+    parts: Parts,
+    sources: Tensors = (),
+    source_latents: torch.Tensor | None = None,
+) -> list[torch.Tensor]:
     """Predictions [rows, ...] of each evaluation such that the denoised latents are the source's outside of the masks.
 
     Rules that are linear in D may be applied to p, plus a / b of what they change in x: to the bit where source and
     edit already are the same.
+
+    Args:
+        sources, source_latents: the source's own [batch, ...], where it has no row.
     """
     a, b = parts
-    ruled = run.predictions(*predictions)
-    return [p + a / b * (run.ruled(x) - x) for p, x in zip(ruled, latents)]
+    ruled = run.predictions(*predictions, sources=sources)
+    return [p + a / b * (run.ruled(x, source_latents) - x) for p, x in zip(ruled, latents)]
 
 
 def pinned(

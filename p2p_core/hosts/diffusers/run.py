@@ -15,10 +15,11 @@ from ...maps import AttentionMaps
 from ...noise import SharedNoise
 from ...rows import Evaluation, Rows
 from ...run import Run
+from ...tokens import Prompt
 from .network import Inputs, Network
 from .predictions import blended, pinned
 from .real_picture import Picture
-from .schedulers import denoised_parts, executed_levels, noise_level
+from .schedulers import denoised_parts, executed_levels, executed_timesteps, noise_level
 
 
 @dataclass
@@ -54,20 +55,30 @@ class PipelineRun:
         keep_maps: bool,
         picture: torch.Tensor | None = None,
     ):
-        self.prompts = [edit.source.text, *(variant.prompt.text for variant in edit.variants)]
+        self.prompts = [prompt.text for prompt in self._sampled(edit)]
         self.engine: Run | None = None
         self.noise = PipelineNoise(len(self.prompts))
         self._pipe = pipe
         self._edit = edit
         self._network = network
+        self._sees_predictions = any(variant.blend for variant in edit.variants)
         self._trajectory = trajectory
         self._keep_maps = keep_maps
         self._latents_of_picture = picture
         self._picture: Picture | None = None
         self._timesteps: torch.Tensor | None = None
+        self._asked: list[float] = []
         self._levels: list[float] = []
         self._call: _NetworkCall | None = None
         self._first: Inputs | None = None
+
+    def _sampled(self, edit: Edit) -> list[Prompt]:
+        """The prompts that the pipeline is called with."""
+        return [edit.source, *(variant.prompt for variant in edit.variants)]
+
+    def _new_engine(self, batch: int, size: tuple[int, int], picture: torch.Tensor | None) -> Run:
+        architecture = self._network.architecture
+        return Run(self._edit, architecture, batch, size, self._trajectory, self._keep_maps, picture=picture)
 
     def maps(self) -> AttentionMaps | None:
         """The attention maps of the last call, if `keep_maps`."""
@@ -112,8 +123,8 @@ class PipelineRun:
         if begins:
             self._begin(call)
         call.edited = self._network.has_prompts_of(given, self._first)
-        step = sum(level >= given.timestep for level in self._levels) - 1
-        self.engine.begin_step(max(step, 0), len(self._levels))
+        self.engine.begin_step(self._step_of(given.timestep), len(self._levels))
+        self._begin_round(call, kwargs)
         call.noise_is_paused.enter_context(self.noise.paused())
         self._call = call
         if self._picture is not None and self.engine.fidelity:
@@ -133,11 +144,14 @@ class PipelineRun:
             return None
         rows, network = self.engine.rows, self._network
         evaluations = network.predicted(output[0], call.given).chunk(call.evaluations)
-        if self._picture is not None or any(variant.blend for variant in self._edit.variants):
+        if self._picture is not None or self._sees_predictions:
             evaluations = self._ruled(evaluations, call)
         prediction = torch.cat([rows.visible(rows_of_one) for rows_of_one in evaluations])
         prediction = network.as_output(prediction, output[0], call.given)
         return (prediction,) if isinstance(output, tuple) else type(output)(sample=prediction)
+
+    def _step_of(self, timestep: float) -> int:
+        return max(sum(level >= timestep for level in self._levels) - 1, 0)
 
     def _evaluations(self, given: Inputs, begins: bool) -> int:
         """How often the prompts are in a call: once more for what they are guided away from, if that is beside them."""
@@ -150,7 +164,8 @@ class PipelineRun:
         self._timesteps = timesteps
         executed = getattr(self._pipe, "num_timesteps", None)
         order = getattr(scheduler, "order", 1)
-        self._levels = executed_levels(timesteps.tolist(), call.given.timestep, executed, order)
+        given = timesteps.tolist(), call.given.timestep, executed, order
+        self._asked, self._levels = executed_timesteps(*given), executed_levels(*given)
         given = call.given.latents
         batch = len(given) // (call.evaluations * len(self.prompts))
         self._first = call.given
@@ -159,8 +174,10 @@ class PipelineRun:
             first = given[:batch, : self._network.module.config.out_channels]
             self._picture = Picture.of(self._edit.picture, latents.to(first), first)
             latents = self._picture.latents
-        size, architecture = tuple(given.shape[-2:]), self._network.architecture
-        self.engine = Run(self._edit, architecture, batch, size, self._trajectory, self._keep_maps, picture=latents)
+        self.engine = self._new_engine(batch, tuple(given.shape[-2:]), latents)
+
+    def _begin_round(self, call: _NetworkCall, kwargs: dict[str, Any]) -> None:
+        """The network is about to be asked, with these arguments by name."""
 
     def _check_rows(self, call: _NetworkCall) -> None:
         rows, expected = len(call.given.latents), call.evaluations * len(self.prompts)
@@ -197,17 +214,20 @@ class PipelineRun:
 
     def _ruled(self, predictions: Sequence[torch.Tensor], call: _NetworkCall) -> list[torch.Tensor]:
         """The network's predictions for each evaluation as the engine's rules have them."""
+        self._check_guidance()
+        parts = denoised_parts(self._pipe.scheduler, call.given.timestep)
+        given, asked = (self._latents(x, call, predictions[0].shape[1]) for x in (call.given.latents, call.asked))
+        if self._picture is None:
+            return blended(self.engine, predictions, given, parts)
+        return pinned(self.engine, predictions, asked, given, parts, self._pipe.guidance_scale)
+
+    def _check_guidance(self) -> None:
         if getattr(self._pipe, "guidance_rescale", 0):
             raise EditError(
                 "guidance_rescale",
                 "it can't be combined with local blends and real pictures.",
                 "Call the pipeline without guidance_rescale.",
             )
-        parts = denoised_parts(self._pipe.scheduler, call.given.timestep)
-        given, asked = (self._latents(x, call, predictions[0].shape[1]) for x in (call.given.latents, call.asked))
-        if self._picture is None:
-            return blended(self.engine, predictions, given, parts)
-        return pinned(self.engine, predictions, asked, given, parts, self._pipe.guidance_scale)
 
     def _latents(self, x: torch.Tensor, call: _NetworkCall, channels: int) -> Sequence[torch.Tensor]:
         """For each evaluation the latents in an input of the network, companions among them."""
@@ -233,7 +253,8 @@ class PipelineNoise(SharedNoise):
 
 
 def _order(rows: Rows, of_the_prompt: bool) -> list[int]:
-    """For each of the engine's prompts which of [source, edits...] it is taken from."""
-    edits = list(range(1, 1 + rows.edits))
+    """For each of the engine's prompts which of [source, edits...], or of edits alone, it is taken from."""
+    sources = [0] if rows.source is not None else []
+    edits = list(range(len(sources), len(sources) + rows.edits))
     companions = [0] * rows.edits if of_the_prompt else edits
-    return [0, *(companions if rows.trajectory == "shared" else []), *edits]
+    return [*sources, *(companions if rows.trajectory == "shared" else []), *edits]

@@ -9,19 +9,23 @@ import torch
 from ...errors import EditError
 
 
-def executed_levels(timesteps: Sequence[float], first: float, executed: int | None, order: int) -> list[float]:
-    """The timesteps of the steps that a call makes, one each, falling.
+def executed_timesteps(timesteps: Sequence[float], first: float, executed: int | None, order: int) -> list[float]:
+    """Those of a scheduler's timesteps at which a call asks the network.
 
     Args:
         timesteps: the scheduler's: of a second-order one with both evaluations of each step but the
             first; PNDM has its second step twice.
         first: the timestep that the call begins with.
         executed: how many of `timesteps` it makes from there; None is all.
-        order: evaluations per step.
+        order: evaluations per step; of each step the first is at its level.
     """
     start = next((i for i in range(0, len(timesteps), order) if timesteps[i] == first), 0)
-    stop = len(timesteps) if executed is None else start + executed
-    return list(dict.fromkeys(timesteps[start:stop:order]))
+    return list(timesteps[start : None if executed is None else start + executed])
+
+
+def executed_levels(timesteps: Sequence[float], first: float, executed: int | None, order: int) -> list[float]:
+    """The timesteps of the steps that a call makes, one each, falling; see `executed_timesteps`."""
+    return list(dict.fromkeys(executed_timesteps(timesteps, first, executed, order)[::order]))
 
 
 def denoised_parts(scheduler, timestep: float) -> tuple[float, float]:
