@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -50,12 +49,9 @@ def write(path: str | Path, recording: Recording, more: Mapping[str, Any], tenso
         described[name] = {"dtype": _NAMES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [begin, end]}
     first = json.dumps(described).encode()
     first += b" " * (-len(first) % 8)
+    beside = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
-        handle, beside = tempfile.mkstemp(prefix=path.name, dir=path.parent)
-    except OSError as error:
-        raise _unwritable(path, error) from error
-    try:
-        with os.fdopen(handle, "wb") as file:
+        with beside.open("wb") as file:
             file.write(len(first).to_bytes(8, "little") + first)
             for tensor in named.values():
                 file.write(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
@@ -63,7 +59,8 @@ def write(path: str | Path, recording: Recording, more: Mapping[str, Any], tenso
     except OSError as error:
         raise _unwritable(path, error) from error
     finally:
-        Path(beside).unlink(missing_ok=True)
+        if beside.exists():
+            beside.unlink()
 
 
 def read(path: str | Path) -> tuple[Recording, dict[str, Any], dict[str, torch.Tensor]]:
