@@ -228,7 +228,7 @@ class Controller:
             heads, layer = options["n_heads"], (*options["block"], options["block_index"])
             q, k, v = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (q, k, v))
             maps = list((q @ k.mT / q.shape[-1] ** 0.5).softmax(-1).chunk(len(options["cond_or_uncond"])))
-            step = _step(options["sigmas"], options)
+            step = step_of(options["sigmas"], options)
             for chunk, uncond in enumerate(options["cond_or_uncond"]):
                 if not uncond:
                     maps[chunk] = self.edited(maps[chunk], is_cross, step, layer)
@@ -238,11 +238,11 @@ class Controller:
 
     def _post_cfg(self, args):
         denoised = args["denoised"]
-        mask = self.mask(_step(args["sigma"], args["model_options"]["transformer_options"]), denoised.shape[-2:])
+        mask = self.mask(step_of(args["sigma"], args["model_options"]["transformer_options"]), denoised.shape[-2:])
         return denoised if mask is None else denoised[:1] + mask * (denoised - denoised[:1])
 
 
-def _step(sigma: torch.Tensor, options: dict) -> int:
+def step_of(sigma: torch.Tensor, options: dict) -> int:
     return int((options["sample_sigmas"] == sigma[0]).nonzero())
 
 

@@ -25,9 +25,9 @@ INSERTION = "a smiling cat wearing a hat sitting on a red car in the snow"
 RESTYLE = "a cat sitting on a blue car at the beach"
 
 
-def demo_in_float64():
+def demo_in_float64(architecture: str = "unet"):
     """The demo's model and text encoder."""
-    model, clip, _ = load_demo()
+    model, clip, _ = load_demo(architecture)
     model.model.double()
     model.model.diffusion_model.dtype = torch.float64
     return model, clip

@@ -11,7 +11,7 @@ from prompt_to_prompt.p2p_core.edit import Edit
 from prompt_to_prompt.p2p_core.hosts.comfy import EditGuider, encode
 from prompt_to_prompt.p2p_core.hosts.comfy.conditioning import stack
 from prompt_to_prompt.p2p_core.schedule import InjectSchedule, Window
-from reference import cross_attention_control, hertz
+from reference import cross_attention_control, hertz, joint_rules
 
 from .cases import Case
 
@@ -105,13 +105,13 @@ class Maker:
         """The paper's controllers on maps: replacement where the number of words stays, else refinement."""
         source, edit = case.source.caption, case.edit.caption
         if case.scale is not None:
-            control = hertz.reweight(hertz.equalizer(edit, {case.word: case.scale}, self._ids)[None].float())
+            control = hertz.reweight(hertz.equalizer(edit, {case.word: case.scale}, self.token_ids)[None].float())
         elif len(source.split(" ")) == len(edit.split(" ")):
-            control = hertz.replace(hertz.replacement_mapper(source, edit, self._ids)[None].float())
+            control = hertz.replace(hertz.replacement_mapper(source, edit, self.token_ids)[None].float())
         else:
-            mapper, own = hertz.refinement_mapper(source, edit, self._ids)
+            mapper, own = hertz.refinement_mapper(source, edit, self.token_ids)
             control = hertz.refine(mapper[None], own[None].float())
-        alphas = hertz.time_alphas([edit], self.sampling.steps, {"default_": cross}, self._ids).float()
+        alphas = hertz.time_alphas([edit], self.sampling.steps, {"default_": cross}, self.token_ids).float()
         windows = {"self_replace": (0.0, within), "self_resolution": 8}
         controller = hertz.Controller(self.sampling.steps, control, alphas, **windows)
         both = stack([self.encode(source), self.encode(edit)])
@@ -128,10 +128,17 @@ class Maker:
         )
         return self._pictures(self._sampled(guider, case.seed))[0]
 
+    def literally(self, case: Case, attention: joint_rules.Attention) -> torch.Tensor:
+        """A rule for joint attention; a weight is the host's own, `(word:weight)`."""
+        both = stack([self.encode(case.source.caption), self.encode(weighted(case))])
+        model = joint_rules.patched(self.model, attention)
+        return self._pictures(self._plain(both, case.seed, model, rows=2))[1]
+
     def encode(self, text: str):
         return encode(self.clip, text).encoding
 
-    def _ids(self, text: str) -> list[int]:
+    def token_ids(self, text: str) -> list[int]:
+        """With start and end, as the paper's code has them from CLIP's tokenizer."""
         return self.clip.tokenizer.clip_l.tokenizer(text)["input_ids"]
 
     def _plain(self, positive, seed: int, model=None, rows: int = 1) -> torch.Tensor:

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+import torch
 from prompt_to_prompt.p2p_core.hosts.comfy import load_demo
+from reference import hertz, joint_rules
 
 from . import collect
 from .cases import Case
@@ -41,8 +43,25 @@ CURVES: dict[str, dict[str, Method]] = {
     "structure alone": {"0.8": whole_map(0.0, 0.8)},
 }
 
+
+def shin(maker: Maker, case: Case) -> torch.Tensor:
+    return maker.literally(case, joint_rules.Shin(maker.sampling.steps))
+
+
+def reflex(maker: Maker, case: Case, refilled: int) -> torch.Tensor:
+    """Blocks and windows in proportion to those of the paper's code; of 8 blocks and 25 steps here."""
+    steps, tokens = maker.sampling.steps, maker.token_ids
+    mapper, alphas = hertz.refinement_mapper(case.source.caption, case.edit.caption, tokens)
+    windows = {"word_steps": round(10 / 28 * steps), "place_steps": round(7 / 28 * steps)}
+    blocks = {"word_blocks": range(2, 7), "place_blocks": range(3, 7)}
+    return maker.literally(case, joint_rules.Reflex(mapper, alphas, **windows, **blocks, refilled=refilled))
+
+
 METHODS: dict[str, Method] = {
     "prompt alone": Maker.no_injection,
+    "Shin": shin,
+    "ReFlex": partial(reflex, refilled=1),
+    "ReFlex, 20 refilled": partial(reflex, refilled=20),
     "layout 0.2": layout(0.2),
     "layout 0.4": layout(0.4),
     "layout 0.6 and blend, colours 0.4": layout(0.6, blend=0.3, colours=layout(0.4, blend=0.3)),
