@@ -181,8 +181,13 @@ def _sampled(pipe, network, settings: Settings):
     return pipe
 
 
-def compile_parts(network) -> None:
+def compile_parts(network, backend: str = "inductor") -> None:
     """Compile what lies between the attention layers; these change from step to step and stay as they are."""
-    for module in network.modules():
-        if type(module).__name__ in ("ResnetBlock2D", "FeedForward"):
-            module.compile(dynamic=False)
+    parts = [module for module in network.modules() if type(module).__name__ in ("ResnetBlock2D", "FeedForward")]
+    for module in parts:
+        module.compile(dynamic=False, backend=backend)
+    # All blocks of a kind share one forward. Each block needs a form of its own, for full batches and for the last
+    # one, and beyond torch's limit of 8 forms the others would silently be left uncompiled.
+    config = torch._dynamo.config
+    config.recompile_limit = max(config.recompile_limit, 4 * len(parts))
+    config.accumulated_recompile_limit = max(config.accumulated_recompile_limit, 8 * len(parts))

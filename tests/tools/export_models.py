@@ -41,9 +41,9 @@ the paper: `cross_end` 0.8, `self_end` 0.4.
 """
 _BOTTOM = """
 *Attention* says how words reach the picture. *joint*: words and picture share one softmax. `self_mode` *auto* is
-`layout` there; begin with `cross_end` 0 and `self_end` 0.2, which is the default and the literature's for SD 3 and
-Flux.1. *cross*: the picture attends to itself and then to the words, as in a UNet, with a UNet's default windows; for
-these models nobody has tuned them.
+`layout` there; begin with `cross_end` 0 and `self_end` 0.4, which is the default. The literature's `self_end` for SD 3
+and Flux.1 is 0.2. *cross*: the picture attends to itself and then to the words, as in a UNet, with a UNet's default
+windows; for these models nobody has tuned them.
 
 *Prompts of unequal length*: how source and edits are sampled together. *filled up*: what is added is hidden, and each
 picture is what it is alone. Hidden positions need a mask, which some attention kernels are slower with.

@@ -112,3 +112,11 @@ def test_what_is_compiled_is_not_the_attention(painter):
     compile_parts(unet)
     compiled = {type(module).__name__ for module in unet.modules() if module._compiled_call_impl is not None}
     assert compiled == {"ResnetBlock2D", "FeedForward"}
+
+
+def test_no_block_is_left_uncompiled():
+    unet = Painter(Settings()).pipe.unet
+    compile_parts(unet, backend="eager")
+    with torch._dynamo.config.patch(fail_on_recompile_limit_hit=True), torch.inference_mode():
+        for rows in (2, 3):
+            unet(torch.zeros(rows, 4, 16, 16), 500, torch.zeros(rows, 77, unet.config.cross_attention_dim))
