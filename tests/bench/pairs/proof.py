@@ -14,6 +14,7 @@ import argparse
 import io
 import json
 import random
+import textwrap
 from collections import defaultdict
 from pathlib import Path
 
@@ -115,14 +116,17 @@ def report(found: list[str], chosen: list, edited: torch.Tensor) -> dict:
 
 
 def sheet(chosen: list, results: dict[str, torch.Tensor], columns: int = 6) -> Image.Image:
-    """A row for each picture and for what each editor made of it, under its instruction."""
-    page = Image.new("RGB", (columns * 136, len(results) * 132 + 132 + 24), "white")
+    """A row for the pictures and for what each editor made of them, under their instructions; one of a kind each."""
+    of_kind = {line["kind"]: i for i, (line, _, _) in reversed(list(enumerate(chosen)))}
+    page = Image.new("RGB", (columns * 136, (len(results) + 1) * 132 + 36), "white")
     pen = ImageDraw.Draw(page)
-    for i, (line, picture, _) in enumerate(chosen[:columns]):
-        pen.text((i * 136 + 2, 6), instruct(line["source"], line["edit"]).text, fill="black")
+    for column, i in enumerate(sorted(of_kind.values())[:columns]):
+        line, picture, _ = chosen[i]
+        words = textwrap.fill(instruct(line["source"], line["edit"]).text, 22)
+        pen.text((column * 136 + 4, 4), words, fill="black")
         for j, one in enumerate([picture[0], *(edited[i] for edited in results.values())]):
             bytes_ = (one.movedim(0, -1) * 255).round().byte().numpy()
-            page.paste(Image.fromarray(bytes_), (i * 136 + 4, 24 + j * 132))
+            page.paste(Image.fromarray(bytes_), (column * 136 + 4, 36 + j * 132))
     return page
 
 
