@@ -1,7 +1,7 @@
 """Is a data set of pairs worth training on, and is its filter?
 
     python -m p2p_core pairs -o all --demo_pairs 1100 --samples 3 --steps 14
-    python -m tests.bench.pairs.proof all --steps 2000 --json proof.json --sheet proof.png
+    python -m tests.bench.pairs.proof all --steps 1600 --batch 16 --json proof.json --sheet proof.png
 
 Trains a small InstructPix2Pix (editor.py) on as many pairs of all, and of those that the judge accepts. Then both edit
 pictures that the demo model drew, by instructions for captions that no training pair has, and the judge reads the
