@@ -209,6 +209,12 @@ def test_embeddings_are_called_as_those_that_load(demo, text):
     assert len(place) == 3 and all(isinstance(prompt.tokens[i].id, str) for i in place)
 
 
+@pytest.mark.parametrize("text", ["embedding:", "a cat embedding: ", "a (embedding:) cat", "(embedding::1.2)"])
+def test_an_embedding_without_a_name_is_refused(text, demo):
+    with pytest.raises(EditError, match="edit_prompt: there is no name after 'embedding:'"):
+        encode(demo[1], text, "edit_prompt")
+
+
 @pytest.mark.parametrize("text", ["a cat embedding:other in snow", "embedding:other a cat embedding:style"])
 def test_an_embedding_of_another_model_has_no_place_as_it_has_none_in_the_encoding(demo, text):
     folder = Path(demo[1].tokenizer.clip_l.embedding_directory[-1])

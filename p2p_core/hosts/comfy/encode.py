@@ -30,11 +30,12 @@ def encode(clip, text: str, input: str = "clip") -> Prompt:
         input: the name of the input that the text comes from.
 
     Raises:
-        EditError: no CLIP is connected, or one of a model that can't be edited; an embedding that moves words apart.
+        EditError: no CLIP is connected, or one of a model that can't be edited; an embedding without a name, or one
+            that moves words apart.
     """
     if clip is None:
         raise EditError("clip", "it is empty: the checkpoint has no text encoder.", "Load one with CLIPLoader.")
-    encoders = clip.tokenize(text, return_word_ids=True)
+    encoders = _tokenized(clip, text, input)
     names = _in_context(clip, encoders)
     if not names:
         raise EditError(
@@ -63,6 +64,18 @@ def encodings(prompts: Sequence[Prompt]) -> Conditioning:
     made = [prompt.encoding for prompt in prompts]
     made = [packed(encoding) for encoding in made] if len(made) > 1 else made
     return stack(made, lengthen=tile if by_clip_alone else pad)
+
+
+def _tokenized(clip, text: str, input: str) -> dict[str, list[list[tuple]]]:
+    try:
+        return clip.tokenize(text, return_word_ids=True)
+    except IndexError:
+        # The host takes the first word after "embedding:" without asking whether there is one.
+        if "embedding:" not in text:
+            raise
+        raise EditError(
+            input, "there is no name after 'embedding:' in it.", "Write the embedding's name there, or take it out."
+        ) from None
 
 
 def _in_context(clip, encoders: dict[str, list]) -> list[str]:
@@ -125,10 +138,12 @@ def _hear(tokenizer, text: str) -> _Heard:
         return tokenizer.tokenizer(words, *args, **kwargs)
 
     def look_up(name):
-        found, rest = tokenizer._try_get_embedding(name)
+        found, *called, _ = looked_up = tokenizer._try_get_embedding(name)
         if found is not None:
-            heard.embeddings[heard.next] = name.split()[0].strip(",")
-        return found, rest
+            # Newer ComfyUIs say how the embedding is called, since a name ends at a bracket there.
+            [called] = called or name.split()[:1]
+            heard.embeddings[heard.next] = called.strip(",")
+        return looked_up
 
     listening.tokenizer, listening._try_get_embedding = read, look_up
     listening.tokenize_with_weights(text, return_word_ids=True)
