@@ -90,7 +90,7 @@ def run(monkeypatch):
     monkeypatch.setattr(Seen, "maps", ())
 
     def run(workflow, outputs):
-        executor = PromptExecutor(Listener(), cache_args={"lru": 0, "ram": 0.0})
+        executor = PromptExecutor(Listener(), cache_args={"lru": 0, "ram": 0.0, "ram_inactive": 0.0})
         # On a thread, as on the server: a browser test before this one leaves its event loop running on the main one.
         with ThreadPoolExecutor(1) as worker:
             worker.submit(asyncio.run, executor.execute_async(workflow, "test", {}, outputs)).result()

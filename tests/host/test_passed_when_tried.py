@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import comfy_extras.nodes_post_processing  # noqa: F401 - before nodes_latent: in newer ComfyUIs each imports the other
 import pytest
 import torch
 from comfy_extras.nodes_latent import LatentBatchSeedBehavior
