@@ -116,7 +116,10 @@ def test_what_is_compiled_is_not_the_attention(painter):
 
 def test_no_block_is_left_uncompiled():
     unet = Painter(Settings()).pipe.unet
-    compile_parts(unet, backend="eager")
-    with torch._dynamo.config.patch(fail_on_recompile_limit_hit=True), torch.inference_mode():
+    # The limits, which compile_parts raises, are put back.
+    limits = {"recompile_limit": 8, "accumulated_recompile_limit": 256}
+    with torch._dynamo.config.patch(fail_on_recompile_limit_hit=True, **limits), torch.inference_mode():
+        compile_parts(unet, backend="eager")
         for rows in (2, 3):
             unet(torch.zeros(rows, 4, 16, 16), 500, torch.zeros(rows, 77, unet.config.cross_attention_dim))
+    torch._dynamo.reset()
