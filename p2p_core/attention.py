@@ -187,17 +187,19 @@ def edited_attention(call: Call, pairs: Sequence[Pair], attend: Attend) -> torch
 
 def _injected(call: Call, pairs: Sequence[Pair]) -> Call:
     """The host's own call with the injected parts in the edits' places."""
-    q, k, v, mask = call.q, call.k, call.v, call.mask
+    if not pairs:
+        return call
+    q, k, v = (x.clone() for x in (call.q, call.k, call.v))
+    mask = call.mask
     for pair in pairs:
         injection, source, rows = pair.injection, pair.source, pair.edit
-        values = call.v[rows]
         if injection.inject is None:
-            v = _written(v, call.v, rows, injection.keep(values))
+            v[rows] = injection.keep(call.v[rows])
             continue
         if injection.query == "source":
-            q = _written(q, call.q, (rows, call.image), source.q(call))
+            q[rows, call.image] = source.q(call)
         if injection.key == "source":
-            k = _written(k, call.k, rows, source.k(call))
+            k[rows] = source.k(call)
             k[rows, injection.own] = call.k[rows, injection.own]
             theirs = source.mask(call)
             if theirs is not call.mask:
@@ -205,20 +207,12 @@ def _injected(call: Call, pairs: Sequence[Pair]) -> Call:
                 mask = own.clone() if mask is call.mask else mask
                 mask[rows] = mask_of_rows(theirs, len(range(len(q))[rows]), own)
                 mask[rows, ..., injection.own] = own[rows, ..., injection.own]
+        values = call.v[rows]
         if injection.value == "source":
             values = source.v(call).clone()
             values[:, injection.own] = call.v[rows, injection.own]
-        injected = injection.inject(values)
-        if injected is not values or injection.value == "source":
-            v = _written(v, call.v, rows, injected)
+        v[rows] = injection.inject(values)
     return replace(call, q=q, k=k, v=v, mask=mask)
-
-
-def _written(x: torch.Tensor, of_call: torch.Tensor, places: slice | tuple, new: torch.Tensor) -> torch.Tensor:
-    """`x` with something new in some places: itself, but a copy of it where it is still the call's own."""
-    x = x.clone() if x is of_call else x
-    x[places] = new
-    return x
 
 
 def _kept(call: Call, pairs: Sequence[Pair]) -> Call:

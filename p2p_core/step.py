@@ -127,8 +127,6 @@ def _times(weigh: Weigh | Scale | None, factor: float) -> Values | None:
 
 def _joined(of_text: Values | None, of_image: Values | None, text: slice) -> Values | None:
     """One map for the keys of the text and another for all others, which are the image's."""
-    if isinstance(of_text, Scale) and of_text == of_image:
-        return of_text
     parts = [(text, of_text), (slice(0, text.start), of_image), (slice(text.stop, None), of_image)]
     chosen = [(keys, change) for keys, change in parts if change is not None and keys != slice(0, 0)]
     return Parts(tuple(chosen)) if chosen else None

@@ -197,6 +197,24 @@ def test_another_override_makes_every_call():
         assert not model.wrappers
 
 
+@pytest.mark.parametrize("mode", ["layout", "map", "key_value"])
+@pytest.mark.parametrize("name", ["sd35m", "flux"])
+def test_an_override_may_write_into_what_it_is_given(name, mode):
+    def beside(func, q, k, v, heads, mask=None, **kwargs):
+        return func(q, 0.9 * k, 1.1 * v, heads, mask=mask, **kwargs)
+
+    def in_place(func, q, k, v, heads, mask=None, **kwargs):
+        return func(q, k.mul_(0.9), v.mul_(1.1), heads, mask=mask, **kwargs)
+
+    def latents(override):
+        model = small_joint_model(name).clone()
+        model.model_options["transformer_options"]["optimized_attention_override"] = override
+        schedule = InjectSchedule(**ALWAYS, self_mode=mode)
+        return run(joint_edit(name).schedule(schedule), **{**settings(name), "model": model})[0]
+
+    assert_same(latents(in_place), latents(beside))
+
+
 def test_a_run_leaves_nothing_behind():
     model = small_joint_model("flux")
     before = repr(model.model_options), repr(model.wrappers)
