@@ -40,12 +40,21 @@ def answer(node, *args, **kwargs):
     return None
 
 
+def is_read_by_the_host(clip, text: str) -> bool:
+    """False where it stops at "embedding:" without a name."""
+    try:
+        clip.tokenize(text)
+    except IndexError:
+        return False
+    return True
+
+
 @MANY
 @given(source=TEXT, edit=TEXT, mode=st.sampled_from(MODES))
 def test_prompts(clip, source, edit, mode):
     made = answer(PromptPairAlign, clip, source, edit, mode)
     if made is None:
-        assert mode == "replace" or "embedding:" in source + edit
+        assert mode == "replace" or not all(is_read_by_the_host(clip, text) for text in (source, edit))
         return
     alignment = made[0].variants[0].alignment
     assert made[1][0][0].shape[1] == alignment.source_length
