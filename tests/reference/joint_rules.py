@@ -7,23 +7,43 @@ attention of ReFlex (Kim et al. 2025), on materialised maps. The rows of the mod
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
 from .hertz import LENGTH, step_of
 
-Attention = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, int, int], torch.Tensor]
-"""q, k, v [2, heads, text + image, head_dim], a block's number and a step's -> [2, heads, text + image, head_dim]."""
-
 
 def maps_of(q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
     return (q @ k.mT / q.shape[-1] ** 0.5).softmax(-1)
 
 
+class Rule:
+    """What is done to the attention of the positive conditioning."""
+
+    def __call__(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, block: int, step: int) -> torch.Tensor:
+        """q, k, v [2, heads, text + image, head_dim] of a block and a step, by number -> the same shape."""
+        raise NotImplementedError
+
+    def patched(self, model):
+        """A copy of a ComfyUI model under this rule."""
+        depth = len(model.get_model_object("diffusion_model").double_blocks)
+
+        def override(func, q, k, v, heads, mask=None, **more):
+            options = more["transformer_options"]
+            block = options["block_index"] + (depth if options["block_type"] == "single" else 0)
+            step, out = step_of(options["sigmas"], options), []
+            for uncond, *rows in zip(options["cond_or_uncond"], *(x.split(2) for x in (q, k, v))):
+                out.append(maps_of(rows[0], rows[1]) @ rows[2] if uncond else self(*rows, block, step))
+            return torch.cat(out).transpose(1, 2).flatten(2)
+
+        model = model.clone()
+        model.model_options["transformer_options"]["optimized_attention_override"] = override
+        return model
+
+
 @dataclass(frozen=True)
-class Shin:
+class Shin(Rule):
     """The picture's queries and keys are the source's, in all blocks of the first steps. The text's rows see these keys
     too."""
 
@@ -38,7 +58,7 @@ class Shin:
 
 
 @dataclass(frozen=True)
-class Reflex:
+class Reflex(Rule):
     """From the picture's places to words: the source's map where the edit's token has one, else its own times a scale.
     From places to places: the source's map. The sum is not made one again; text rows keep their own.
 
@@ -79,20 +99,3 @@ class Reflex:
         shared = own * largest
         shared = (shared / shared.sum(-1, keepdim=True)).nan_to_num(0) * (source * largest).sum(-1, keepdim=True)
         return torch.where(largest, shared, source)
-
-
-def patched(model, attention: Attention):
-    """A copy of a ComfyUI model whose attention of the positive conditioning is another."""
-    depth = len(model.get_model_object("diffusion_model").double_blocks)
-
-    def override(func, q, k, v, heads, mask=None, **more):
-        options = more["transformer_options"]
-        block = options["block_index"] + (depth if options["block_type"] == "single" else 0)
-        step, out = step_of(options["sigmas"], options), []
-        for uncond, *rows in zip(options["cond_or_uncond"], *(x.split(2) for x in (q, k, v))):
-            out.append(maps_of(rows[0], rows[1]) @ rows[2] if uncond else attention(*rows, block, step))
-        return torch.cat(out).transpose(1, 2).flatten(2)
-
-    model = model.clone()
-    model.model_options["transformer_options"]["optimized_attention_override"] = override
-    return model

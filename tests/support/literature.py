@@ -12,7 +12,7 @@ from prompt_to_prompt.p2p_core.edit import Edit
 from prompt_to_prompt.p2p_core.hosts.comfy import EditGuider, encode, load_demo
 from prompt_to_prompt.p2p_core.hosts.comfy.conditioning import stack
 from prompt_to_prompt.p2p_core.schedule import InjectSchedule, Window, parse_word_windows
-from reference import hertz
+from reference import hertz, joint_rules
 
 from support.float64 import InFloat64
 
@@ -77,7 +77,9 @@ def sampled_by_the_pack(demo, edit: Edit, trajectory: str = "dual", sampler=None
     return sampled_in_float64(guider, 1, sampler)
 
 
-def sampled_by_the_paper(demo, controller: hertz.Controller | None, prompts: list[str], sampler=None) -> torch.Tensor:
+def sampled_by_the_paper(
+    demo, controller: hertz.Controller | joint_rules.Rule | None, prompts: list[str], sampler=None
+) -> torch.Tensor:
     """Latents [source, edit 1, ...] under the paper's controller, or without any."""
     model, clip = demo
     guider = comfy.samplers.CFGGuider(controller.patched(model) if controller else model)

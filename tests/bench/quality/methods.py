@@ -114,8 +114,7 @@ class Maker:
         alphas = hertz.time_alphas([edit], self.sampling.steps, {"default_": cross}, self.token_ids).float()
         windows = {"self_replace": (0.0, within), "self_resolution": 8}
         controller = hertz.Controller(self.sampling.steps, control, alphas, **windows)
-        both = stack([self.encode(source), self.encode(edit)])
-        return self._pictures(self._plain(both, case.seed, controller.patched(self.model), rows=2))[1]
+        return self._beside_source(case, edit, controller)
 
     def cross_attention_control(self, case: Case) -> torch.Tensor:
         """CrossAttentionControl with the defaults of its notebook: all maps at all steps."""
@@ -128,11 +127,9 @@ class Maker:
         )
         return self._pictures(self._sampled(guider, case.seed))[0]
 
-    def literally(self, case: Case, attention: joint_rules.Attention) -> torch.Tensor:
+    def by_rule(self, case: Case, rule: joint_rules.Rule) -> torch.Tensor:
         """A rule for joint attention; a weight is the host's own, `(word:weight)`."""
-        both = stack([self.encode(case.source.caption), self.encode(weighted(case))])
-        model = joint_rules.patched(self.model, attention)
-        return self._pictures(self._plain(both, case.seed, model, rows=2))[1]
+        return self._beside_source(case, weighted(case), rule)
 
     def encode(self, text: str):
         return encode(self.clip, text).encoding
@@ -140,6 +137,10 @@ class Maker:
     def token_ids(self, text: str) -> list[int]:
         """With start and end, as the paper's code has them from CLIP's tokenizer."""
         return self.clip.tokenizer.clip_l.tokenizer(text)["input_ids"]
+
+    def _beside_source(self, case: Case, edit: str, control: hertz.Controller | joint_rules.Rule) -> torch.Tensor:
+        both = stack([self.encode(case.source.caption), self.encode(edit)])
+        return self._pictures(self._plain(both, case.seed, control.patched(self.model), rows=2))[1]
 
     def _plain(self, positive, seed: int, model=None, rows: int = 1) -> torch.Tensor:
         guider = comfy.samplers.CFGGuider(model or self.model)

@@ -45,7 +45,7 @@ CURVES: dict[str, dict[str, Method]] = {
 
 
 def shin(maker: Maker, case: Case) -> torch.Tensor:
-    return maker.literally(case, joint_rules.Shin(maker.sampling.steps))
+    return maker.by_rule(case, joint_rules.Shin(maker.sampling.steps))
 
 
 def reflex(maker: Maker, case: Case, refilled: int) -> torch.Tensor:
@@ -54,7 +54,7 @@ def reflex(maker: Maker, case: Case, refilled: int) -> torch.Tensor:
     mapper, alphas = hertz.refinement_mapper(case.source.caption, case.edit.caption, tokens)
     windows = {"word_steps": round(10 / 28 * steps), "place_steps": round(7 / 28 * steps)}
     blocks = {"word_blocks": range(2, 7), "place_blocks": range(3, 7)}
-    return maker.literally(case, joint_rules.Reflex(mapper, alphas, **windows, **blocks, refilled=refilled))
+    return maker.by_rule(case, joint_rules.Reflex(mapper, alphas, **windows, **blocks, refilled=refilled))
 
 
 METHODS: dict[str, Method] = {

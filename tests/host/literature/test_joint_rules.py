@@ -2,38 +2,20 @@
 
 from __future__ import annotations
 
-import comfy.samplers
 import pytest
 import torch
 from prompt_to_prompt.p2p_core.edit import Edit
 from prompt_to_prompt.p2p_core.hosts.comfy import encode
-from prompt_to_prompt.p2p_core.hosts.comfy.conditioning import stack
 from prompt_to_prompt.p2p_core.schedule import InjectSchedule, Window
 from reference import hertz
-from reference.joint_rules import Reflex, patched
+from reference.joint_rules import Reflex
 
-from support.literature import (
-    CFG,
-    EXACT,
-    SOURCE,
-    SWAP,
-    demo_in_float64,
-    sampled_by_the_pack,
-    sampled_in_float64,
-)
+from support.literature import EXACT, SOURCE, SWAP, demo_in_float64, sampled_by_the_pack, sampled_by_the_paper
 
 
 @pytest.fixture(scope="module")
 def transformer():
     return demo_in_float64("transformer")
-
-
-def literally(transformer, rule, prompt: str) -> torch.Tensor:
-    model, clip = transformer
-    guider = comfy.samplers.CFGGuider(patched(model, rule) if rule else model)
-    guider.set_conds(stack([encode(clip, text).encoding for text in (SOURCE, prompt)]), encode(clip, "").encoding)
-    guider.set_cfg(CFG)
-    return sampled_in_float64(guider, 2)
 
 
 @pytest.mark.parametrize(("prompt", "new"), [(SWAP, "dog"), (SOURCE.replace("cat", "smiling cat"), "smiling")])
@@ -44,8 +26,8 @@ def test_the_whole_map_with_new_words_weighted_is_reflex_s_rule(prompt, new, tra
     schedule = InjectSchedule(Window(0, 0.6), Window(0, 0.4), self_mode="map")
     edit = Edit(encode(transformer[1], SOURCE)).add(encode(transformer[1], prompt), "refine").schedule(schedule)
     edit = edit.reweight(new, 4.0, end=0.6)
-    ours, theirs = sampled_by_the_pack(transformer, edit), literally(transformer, rule, prompt)
+    ours, theirs = sampled_by_the_pack(transformer, edit), sampled_by_the_paper(transformer, rule, [SOURCE, prompt])
     torch.testing.assert_close(ours, theirs, **EXACT)
-    alone = literally(transformer, None, prompt)
+    alone = sampled_by_the_paper(transformer, None, [SOURCE, prompt])
     assert (alone[1] - ours[1]).abs().max() > 1e-2
     torch.testing.assert_close(alone[0], ours[0], **EXACT)
