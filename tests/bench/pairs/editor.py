@@ -21,7 +21,7 @@ INSTRUCTING = ("add", "it", "longer", "make", "no", "remove", "replace", "set", 
 WORDS = ("", *sorted({*TOKENS, *INSTRUCTING}))  # the first is the start; the end comes after all others
 PLACES = 16  # an instruction is shorter
 DROPPED = 0.05  # of the examples without instruction, as many without picture, and as many without both
-PICTURE_GUIDANCE, TEXT_GUIDANCE = 3.0, 4.0  # of six pairs tried on 36 other pictures, this keeps the most unchanged
+PICTURE_GUIDANCE, TEXT_GUIDANCE = 3.0, 4.0  # the best of six pairs tried on 36 other pictures
 
 
 class Editor(nn.Module):
